@@ -1,0 +1,78 @@
+// One sequence's KV cache: a view of immutable pages, then 16-bit working rows, per layer.
+//
+// View positions are compact: 0, 1, 2 ... over the pages in view order and then the working rows. A page keeps the
+// positions its keys were rotated at; the difference to its place in the view is its shift, and queries are rotated by
+// it (once per distinct shift), never the keys. Layers may hold different pages and token counts; positions of the
+// working rows are common to all layers: they start at `length()`, which is at least the extent of every layer.
+//
+// Threads: one owner thread calls everything but store/attend_partial/attend_finish, which are called between
+// begin_step and end_step from the threads of the compute graph, each with its own ith of nth.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "cache/shape.h"
+#include "cache/view.h"
+
+namespace recalld::cache {
+
+class MemoryPool;
+
+class Sequence {
+ public:
+  // shape outlives the sequence. Every byte of working rows is drawn from pool.
+  Sequence(const CacheShape& shape, std::shared_ptr<MemoryPool> pool);
+  ~Sequence();
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  const CacheShape& shape() const;
+
+  // Replaces the view. Pages must be of this shape's layers. Drops all working rows.
+  Status set_view(View view);
+  const View& view() const;
+
+  // View position of the next token.
+  int32_t length() const;
+  // Working rows held (tokens), and bytes allocated for them over all layers.
+  int32_t working_tokens() const;
+  size_t working_bytes() const;
+
+  // Reserves rows for n tokens at view positions [length, length + n) in every layer.
+  // kResourceExhausted when the pool's hard limit would be passed; nothing is changed then.
+  Status begin_step(int32_t n_tokens);
+
+  // --- from the compute graph, between begin_step and end_step ---
+  // k, v: [n_tokens][n_kv_heads][head_dim] f32, keys rotated at the view positions of the step. Rounded to 16 bits.
+  void store(int layer, const float* k, const float* v, int ith, int nth);
+  // q: [n_tokens][n_heads][head_dim] f32, rotated at the same positions. Every ith of nth must call; all store calls of
+  // the layer happen before, all attend_partial calls of the layer before the first attend_finish.
+  void attend_partial(int layer, const float* q, int ith, int nth);
+  // out: [n_tokens][n_heads * head_dim] f32.
+  void attend_finish(int layer, float* out, int ith, int nth);
+  // -----------------------------------------------------------------
+
+  // Makes the step's rows part of the sequence (length grows by n) or forgets them.
+  void end_step(bool keep);
+
+  // Forgets the newest working rows so that length() becomes `length`. Never reaches into the pages.
+  Status truncate(int32_t length);
+
+  // Copies working rows [first, first + n) of one layer as f32: k, v [n][n_kv_heads][head_dim]. first is a view position.
+  Status read_rows(int layer, int32_t first, int32_t n, float* k, float* v) const;
+
+  // Codes working rows into pages: the rows of the given view positions [first, first + n) leave the working set and
+  // become one page per layer at the end of the view. They must be the oldest working rows (first == length of the
+  // pages' part). codec per layer comes from plan; token_start counts trunk tokens.
+  Status freeze(int32_t n, const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace recalld::cache

@@ -1,0 +1,27 @@
+# Third-party libraries: Debian's packages, and the static ggml + libllama that scripts/deps built.
+
+set(RECALLD_LLAMA_PREFIX "" CACHE PATH "Install prefix of ggml and libllama (scripts/deps prints and fills it)")
+set(RECALLD_DEFAULT_MODEL "" CACHE FILEPATH "GGUF that tests and benches run on")
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(HWY REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json url)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
+
+if(NOT RECALLD_LLAMA_PREFIX)
+  message(FATAL_ERROR "RECALLD_LLAMA_PREFIX is not set. Build with scripts/build, which runs scripts/deps first.")
+endif()
+list(PREPEND CMAKE_PREFIX_PATH ${RECALLD_LLAMA_PREFIX})
+find_package(ggml CONFIG REQUIRED)
+find_package(llama CONFIG REQUIRED)

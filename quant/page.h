@@ -1,0 +1,64 @@
+// The page: the unit of memory, of views and of disk. Bytes in memory and on disk are the same (docs/page-format.md).
+//
+// header (128 bytes, little endian) | per KV head: K codes, K scales, K mean, V codes, V scales, each section padded to
+// 64 bytes and laid out by kernels/layout.h. Immutable once written.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "kernels/attend.h"
+
+namespace recalld::quant {
+
+inline constexpr uint32_t kPageMagic = 0x31475052;  // "RPG1"
+inline constexpr uint16_t kPageLayoutVersion = 1;
+inline constexpr size_t kPageHeaderBytes = 128;
+
+// Which codec wrote a page, with all it needs to be read again.
+struct CodecTag {
+  uint16_t id = 0;        // 1 none16, 2 turboquant; numbers are never reused
+  uint16_t version = 1;
+  uint8_t k_bits = 16;
+  uint8_t v_bits = 16;
+  uint16_t flags = 0;     // bit 0: keys are centred by a per-page mean
+  uint64_t seed = 0;      // of the sign flips
+  friend bool operator==(const CodecTag&, const CodecTag&) = default;
+};
+
+struct PageMeta {
+  int32_t layer = 0;
+  int32_t n_kv_heads = 0;
+  int32_t head_dim = 0;
+  int32_t n_tokens = 0;       // 1..kMaxPageTokens
+  int32_t rope_start = 0;     // position at which token 0 was rotated; the others follow by ones
+  int64_t token_start = 0;    // index of token 0 in the session's trunk
+  Digest128 fingerprint;      // model, tokenizer, template, engine numerics, codec
+};
+
+// A page whose header has been checked: sizes add up, so reading any section is inside the bytes.
+struct PageView {
+  CodecTag codec;
+  PageMeta meta;
+  std::span<const std::byte> bytes;
+
+  // What the kernels need of one KV head; view_start, variant and space are left 0 for the caller.
+  kernels::PageSlice slice(int head) const;
+};
+
+// Total size of a page with this tag.
+size_t page_bytes(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tokens);
+
+// Checks magic, version, ranges and that bytes.size() is exactly what the header implies. Never reads past `bytes`,
+// whatever they contain. kCorrupt names the field. `bytes` must be 64-byte aligned for slice().
+Result<PageView> parse_page(std::span<const std::byte> bytes);
+
+// parse_page and the checksum over everything but itself: for pages that come from disk.
+Result<PageView> verify_page(std::span<const std::byte> bytes);
+
+// Fills in the header of a page whose payload is complete, checksum included.
+void write_page_header(const CodecTag& codec, const PageMeta& meta, std::span<std::byte> page);
+
+}  // namespace recalld::quant
