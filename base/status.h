@@ -67,12 +67,13 @@ Status cancelled(std::string message);
 Status unavailable(std::string message);
 Status internal_error(std::string message);
 
-// A value or the reason why there is none. value() on an error is a programmer error and throws std::bad_variant_access.
+// A value or the reason why there is none. value() on an error is a programmer error and throws
+// std::bad_variant_access.
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}               // NOLINT: implicit on purpose
-  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {}        // NOLINT: implicit on purpose
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}         // NOLINT: implicit on purpose
+  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {}  // NOLINT: implicit on purpose
 
   bool ok() const { return state_.index() == 0; }
   Status status() const { return ok() ? Status() : std::get<1>(state_); }
@@ -91,8 +92,8 @@ class [[nodiscard]] Result {
 }  // namespace recalld
 
 // Leaves the function with the error, if there is one.
-#define RECALLD_RETURN_IF_ERROR(expression)                       \
-  do {                                                            \
+#define RECALLD_RETURN_IF_ERROR(expression)                                                 \
+  do {                                                                                      \
     if (auto recalld_status_ = (expression); !recalld_status_.ok()) return recalld_status_; \
   } while (false)
 

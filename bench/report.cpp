@@ -42,7 +42,8 @@ void Report::print() const {
 Status Report::write(const std::string& path) const {
   boost::json::array figures;
   for (const Figure& figure : figures_)
-    figures.push_back({{"name", figure.name}, {"value", figure.value}, {"unit", figure.unit}, {"against", figure.against}});
+    figures.push_back(
+        {{"name", figure.name}, {"value", figure.value}, {"unit", figure.unit}, {"against", figure.against}});
   const char* commit = std::getenv("RECALLD_COMMIT");
   const boost::json::object report{{"bench", bench_},
                                    {"model", model_},

@@ -15,12 +15,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "cache/chunk.h"
 #include "cache/shape.h"
 #include "cache/view.h"
 
 namespace recalld::cache {
-
-class MemoryPool;
 
 class Sequence {
  public:
@@ -62,13 +61,19 @@ class Sequence {
   // Forgets the newest working rows so that length() becomes `length`. Never reaches into the pages.
   Status truncate(int32_t length);
 
-  // Copies working rows [first, first + n) of one layer as f32: k, v [n][n_kv_heads][head_dim]. first is a view position.
+  // Copies working rows [first, first + n) of one layer as f32: k, v [n][n_kv_heads][head_dim]. first is a view
+  // position.
   Status read_rows(int layer, int32_t first, int32_t n, float* k, float* v) const;
 
-  // Codes working rows into pages: the rows of the given view positions [first, first + n) leave the working set and
-  // become one page per layer at the end of the view. They must be the oldest working rows (first == length of the
-  // pages' part). codec per layer comes from plan; token_start counts trunk tokens.
-  Status freeze(int32_t n, const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint);
+  // Codes the n oldest working rows into one page per layer: they leave the working set and end the view. token_start:
+  // trunk index of the first of them. n <= kMaxPageTokens. Returns the chunk of the new pages.
+  Result<ChunkPtr> freeze(int32_t n, const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint);
+
+  // Working rows [length - n, length) as 16-bit pages, exactly; the sequence is unchanged. token_start as above.
+  Result<std::vector<ChunkPtr>> export_rows(int32_t n, int64_t token_start, const Digest128& fingerprint) const;
+  // Takes rows exported by export_rows back as the newest working rows, bit for bit. Their positions must be the next
+  // ones of this sequence.
+  Status import_rows(const Chunk& chunk);
 
  private:
   struct Impl;

@@ -13,8 +13,8 @@ struct LayerShape {
   int32_t n_heads = 0;
   int32_t n_kv_heads = 0;
   int32_t head_dim = 0;
-  int32_t window = 0;       // sliding window in tokens, 0 for global attention
-  float scale = 0;          // of q . k
+  int32_t window = 0;  // sliding window in tokens, 0 for global attention
+  float scale = 0;     // of q . k
   std::shared_ptr<const kernels::RopeSpec> rope;
 };
 

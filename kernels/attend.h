@@ -24,7 +24,7 @@ namespace recalld::kernels {
 
 // One KV head of one page. Pointers are 64-byte aligned (codes) and outlive the call.
 struct PageSlice {
-  int32_t k_bits = 16;                // 16, 4, 3 or 2
+  int32_t k_bits = 16;  // 16, 4, 3 or 2
   int32_t v_bits = 16;
   const uint8_t* k = nullptr;         // halves or codes, kernels/layout.h
   const uint16_t* k_scale = nullptr;  // [padded tokens] halves; null for 16 bits
@@ -32,16 +32,16 @@ struct PageSlice {
   const uint8_t* v = nullptr;
   const uint16_t* v_scale = nullptr;
   int32_t n_tokens = 0;
-  int32_t view_start = 0;             // view position of token 0; the others follow without gaps
-  int32_t variant = 0;                // which query variant suits this page
-  int32_t space = 0;                  // which plane of acc receives the values
+  int32_t view_start = 0;  // view position of token 0; the others follow without gaps
+  int32_t variant = 0;     // which query variant suits this page
+  int32_t space = 0;       // which plane of acc receives the values
 };
 
 struct AttendShape {
   int32_t head_dim = 0;
   int32_t n_group = 1;  // G: query heads of this KV head
   float scale = 1.0F;
-  int32_t window = 0;   // sliding window in view positions; 0 for none
+  int32_t window = 0;  // sliding window in view positions; 0 for none
 };
 
 // Queries of one KV head. Row r = token * n_group + g.

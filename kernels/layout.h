@@ -54,14 +54,12 @@ void set_v_code(uint8_t* codes, int padded, int head_dim, int bits, int token, i
 constexpr size_t k_half_index(int head_dim, int token, int dim) {
   return (static_cast<size_t>(token / kTokenGroup) * head_dim + dim) * kTokenGroup + token % kTokenGroup;
 }
-constexpr size_t v_half_index(int head_dim, int token, int dim) {
-  return static_cast<size_t>(token) * head_dim + dim;
-}
+constexpr size_t v_half_index(int head_dim, int token, int dim) { return static_cast<size_t>(token) * head_dim + dim; }
 
 // The levels of a coded side, for N(0,1) coordinates. Value of a code = levels[code] * unit.
 struct Codebook {
-  int bits = 0;             // 4, 3 or 2
-  int8_t levels[16] = {};   // ascending, 2^bits used, antisymmetric
+  int bits = 0;            // 4, 3 or 2
+  int8_t levels[16] = {};  // ascending, 2^bits used, antisymmetric
   float unit = 0;
   float boundaries[15] = {};  // 2^bits - 1 used, ascending: midpoints of neighbouring level values
 };

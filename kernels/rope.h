@@ -6,8 +6,8 @@
 
 namespace recalld::kernels {
 
-// How a model family rotates. inv_freq[i] is the angle per position of pair i, with frequency factors and scaling folded
-// in; pairs are (2i, 2i+1) or, in neox mode, (i, i + n_dims/2). Dims from n_dims on are not rotated.
+// How a model family rotates. inv_freq[i] is the angle per position of pair i, with frequency factors and scaling
+// folded in; pairs are (2i, 2i+1) or, in neox mode, (i, i + n_dims/2). Dims from n_dims on are not rotated.
 struct RopeSpec {
   int32_t n_dims = 0;
   bool neox = false;

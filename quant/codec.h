@@ -2,9 +2,9 @@
 // attention can run on the codes. Named and versioned; its parameters stand in every page header.
 //
 // K and V are maps of the plain vectors: k' = T_k k (then optionally minus a per-page mean), v' = T_v v, and the codes
-// approximate k' and v'. T_k is applied to the query (q . k = T_k q . T_k k for orthogonal T_k; a codec with another map
-// gives the matching query map), and the inverse of T_v to the output, once per row. The maps may differ by layer and
-// KV head, so that calibrated codecs fit the same interface.
+// approximate k' and v'. T_k is applied to the query (q . k = T_k q . T_k k for orthogonal T_k; a codec with another
+// map gives the matching query map), and the inverse of T_v to the output, once per row. The maps may differ by layer
+// and KV head, so that calibrated codecs fit the same interface.
 #pragma once
 
 #include <cstdint>

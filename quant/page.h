@@ -19,12 +19,12 @@ inline constexpr size_t kPageHeaderBytes = 128;
 
 // Which codec wrote a page, with all it needs to be read again.
 struct CodecTag {
-  uint16_t id = 0;        // 1 none16, 2 turboquant; numbers are never reused
+  uint16_t id = 0;  // 1 none16, 2 turboquant; numbers are never reused
   uint16_t version = 1;
   uint8_t k_bits = 16;
   uint8_t v_bits = 16;
-  uint16_t flags = 0;     // bit 0: keys are centred by a per-page mean
-  uint64_t seed = 0;      // of the sign flips
+  uint16_t flags = 0;  // bit 0: keys are centred by a per-page mean
+  uint64_t seed = 0;   // of the sign flips
   friend bool operator==(const CodecTag&, const CodecTag&) = default;
 };
 
@@ -32,10 +32,10 @@ struct PageMeta {
   int32_t layer = 0;
   int32_t n_kv_heads = 0;
   int32_t head_dim = 0;
-  int32_t n_tokens = 0;       // 1..kMaxPageTokens
-  int32_t rope_start = 0;     // position at which token 0 was rotated; the others follow by ones
-  int64_t token_start = 0;    // index of token 0 in the session's trunk
-  Digest128 fingerprint;      // model, tokenizer, template, engine numerics, codec
+  int32_t n_tokens = 0;     // 1..kMaxPageTokens
+  int32_t rope_start = 0;   // position at which token 0 was rotated; the others follow by ones
+  int64_t token_start = 0;  // index of token 0 in the session's trunk
+  Digest128 fingerprint;    // model, tokenizer, template, engine numerics, codec
 };
 
 // A page whose header has been checked: sizes add up, so reading any section is inside the bytes.
@@ -54,6 +54,10 @@ size_t page_bytes(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tok
 // Checks magic, version, ranges and that bytes.size() is exactly what the header implies. Never reads past `bytes`,
 // whatever they contain. kCorrupt names the field. `bytes` must be 64-byte aligned for slice().
 Result<PageView> parse_page(std::span<const std::byte> bytes);
+
+// As parse_page for the page at the beginning of `bytes`, which may hold more pages after it; the result's bytes are
+// that page alone.
+Result<PageView> parse_page_prefix(std::span<const std::byte> bytes);
 
 // parse_page and the checksum over everything but itself: for pages that come from disk.
 Result<PageView> verify_page(std::span<const std::byte> bytes);

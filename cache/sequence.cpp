@@ -1,0 +1,231 @@
+#include "cache/sequence.h"
+
+#include <algorithm>
+#include <string>
+
+#include "cache/attention.h"
+#include "cache/working_rows.h"
+
+namespace recalld::cache {
+
+struct Sequence::Impl {
+  Impl(const CacheShape& cache_shape, std::shared_ptr<MemoryPool> memory)
+      : shape(cache_shape), pool(std::move(memory)), rows(shape, pool) {
+    view.layers.resize(shape.layers.size());
+    rebuild_plans();
+  }
+
+  void rebuild_plans() {
+    plans.clear();
+    for (size_t layer = 0; layer < shape.layers.size(); ++layer)
+      plans.emplace_back(static_cast<int>(layer), shape.layers[layer], view.layers[layer]);
+    rows_start = view.extent();
+  }
+
+  void append_page(size_t layer, PagePtr page) {
+    plans[layer].append(shape.layers[layer], *page);
+    view.layers[layer].push_back(std::move(page));
+  }
+
+  const CacheShape& shape;
+  std::shared_ptr<MemoryPool> pool;
+  View view;
+  std::vector<LayerPlan> plans;
+  WorkingRows rows;
+  int32_t rows_start = 0;
+  int32_t step_tokens = 0;  // rows reserved by begin_step, not yet part of the sequence
+  StepAttention attention;
+};
+
+Sequence::Sequence(const CacheShape& shape, std::shared_ptr<MemoryPool> pool)
+    : impl_(std::make_unique<Impl>(shape, std::move(pool))) {}
+
+Sequence::~Sequence() = default;
+
+const CacheShape& Sequence::shape() const { return impl_->shape; }
+
+Status Sequence::set_view(View view) {
+  const size_t n_layers = impl_->shape.layers.size();
+  if (view.layers.size() != n_layers)
+    return invalid_argument("a view of " + std::to_string(view.layers.size()) + " layers for a model of " +
+                            std::to_string(n_layers));
+  for (size_t layer = 0; layer < n_layers; ++layer) {
+    const LayerShape& dims = impl_->shape.layers[layer];
+    for (const PagePtr& page : view.layers[layer]) {
+      const quant::PageMeta& meta = page->meta();
+      if (meta.layer != static_cast<int32_t>(layer) || meta.n_kv_heads != dims.n_kv_heads ||
+          meta.head_dim != dims.head_dim)
+        return invalid_argument("a page of layer " + std::to_string(meta.layer) + " (" +
+                                std::to_string(meta.n_kv_heads) + " heads of " + std::to_string(meta.head_dim) +
+                                ") in layer " + std::to_string(layer) + " (" + std::to_string(dims.n_kv_heads) +
+                                " heads of " + std::to_string(dims.head_dim) + ")");
+    }
+  }
+  impl_->rows.shrink(0);
+  impl_->view = std::move(view);
+  impl_->rebuild_plans();
+  return ok_status();
+}
+
+const View& Sequence::view() const { return impl_->view; }
+
+int32_t Sequence::length() const { return impl_->rows_start + working_tokens(); }
+
+int32_t Sequence::working_tokens() const { return impl_->rows.size() - impl_->step_tokens; }
+
+size_t Sequence::working_bytes() const { return impl_->rows.bytes(); }
+
+Status Sequence::begin_step(int32_t n_tokens) {
+  if (n_tokens <= 0 || impl_->step_tokens != 0) return internal_error("begin_step inside a step or without tokens");
+  const int32_t first = length();
+  RECALLD_RETURN_IF_ERROR(impl_->rows.grow(n_tokens));
+  impl_->step_tokens = n_tokens;
+  impl_->attention.begin(impl_->shape, impl_->plans, impl_->rows, impl_->rows_start, first, n_tokens);
+  return ok_status();
+}
+
+void Sequence::store(int layer, const float* k, const float* v, int ith, int nth) {
+  const LayerShape& dims = impl_->shape.layers[static_cast<size_t>(layer)];
+  const ptrdiff_t row_floats = static_cast<ptrdiff_t>(dims.n_kv_heads) * dims.head_dim;
+  if (ith == 0) impl_->attention.reset_layer(layer);
+  const int32_t first = working_tokens();
+  for (int32_t i = ith; i < impl_->step_tokens; i += nth)
+    impl_->rows.write_row(layer, first + i, k + i * row_floats, v + i * row_floats);
+}
+
+void Sequence::attend_partial(int layer, const float* q, int ith, int /*nth*/) {
+  impl_->attention.partial(layer, q, ith);
+}
+
+void Sequence::attend_finish(int layer, float* out, int ith, int nth) { impl_->attention.finish(layer, out, ith, nth); }
+
+void Sequence::end_step(bool keep) {
+  const int32_t kept = keep ? impl_->rows.size() : working_tokens();
+  impl_->step_tokens = 0;
+  impl_->rows.shrink(kept);
+}
+
+Status Sequence::truncate(int32_t length) {
+  if (length < impl_->rows_start || length > this->length())
+    return invalid_argument("cannot cut a sequence of " + std::to_string(this->length()) + " tokens, " +
+                            std::to_string(impl_->rows_start) + " of them in pages, to " + std::to_string(length));
+  impl_->rows.shrink(length - impl_->rows_start);
+  return ok_status();
+}
+
+Status Sequence::read_rows(int layer, int32_t first, int32_t n, float* k, float* v) const {
+  if (first < impl_->rows_start || n < 0 || first + n > length())
+    return invalid_argument("rows " + std::to_string(first) + " + " + std::to_string(n) + " are not working rows");
+  const LayerShape& dims = impl_->shape.layers[static_cast<size_t>(layer)];
+  const ptrdiff_t row_floats = static_cast<ptrdiff_t>(dims.n_kv_heads) * dims.head_dim;
+  for (int32_t i = 0; i < n; ++i)
+    impl_->rows.read_row(layer, first - impl_->rows_start + i, k + i * row_floats, v + i * row_floats);
+  return ok_status();
+}
+
+namespace {
+
+// Working rows [first, first + n) coded by the plan, all layers in one buffer.
+Result<ChunkPtr> encode_chunk(const Sequence& sequence, MemoryPool& pool, int32_t first, int32_t n,
+                              const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint) {
+  const CacheShape& shape = sequence.shape();
+  if (plan.layers.size() != shape.layers.size())
+    return invalid_argument("a codec plan of " + std::to_string(plan.layers.size()) + " layers for a model of " +
+                            std::to_string(shape.layers.size()));
+  size_t bytes = 0, row_floats = 0;
+  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
+    const LayerShape& dims = shape.layers[layer];
+    bytes += plan.layers[layer]->page_bytes(dims.n_kv_heads, dims.head_dim, n);
+    row_floats = std::max(row_floats, static_cast<size_t>(dims.n_kv_heads) * static_cast<size_t>(dims.head_dim));
+  }
+  RECALLD_ASSIGN_OR_RETURN(PooledBuffer buffer, pool.allocate(bytes));
+  auto shared = std::make_shared<PooledBuffer>(std::move(buffer));
+  auto chunk = std::make_shared<Chunk>();
+  chunk->buffer = shared;
+  std::vector<float> k(row_floats * static_cast<size_t>(n)), v(k.size());
+  size_t offset = 0;
+  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
+    const LayerShape& dims = shape.layers[layer];
+    const auto& codec = plan.layers[layer];
+    RECALLD_RETURN_IF_ERROR(sequence.read_rows(static_cast<int>(layer), first, n, k.data(), v.data()));
+    quant::PageMeta meta;
+    meta.layer = static_cast<int32_t>(layer);
+    meta.n_kv_heads = dims.n_kv_heads;
+    meta.head_dim = dims.head_dim;
+    meta.n_tokens = n;
+    meta.rope_start = first;
+    meta.token_start = token_start;
+    meta.fingerprint = fingerprint;
+    const size_t size = codec->page_bytes(dims.n_kv_heads, dims.head_dim, n);
+    const std::span<std::byte> bytes_out = shared->span().subspan(offset, size);
+    RECALLD_RETURN_IF_ERROR(codec->encode_page(meta, k.data(), v.data(), bytes_out));
+    RECALLD_ASSIGN_OR_RETURN(const quant::PageView page, quant::parse_page(bytes_out));
+    chunk->pages.push_back(std::make_shared<Page>(shared, page, codec));
+    offset += size;
+  }
+  return ChunkPtr(chunk);
+}
+
+}  // namespace
+
+Result<ChunkPtr> Sequence::freeze(int32_t n, const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint) {
+  if (n <= 0 || n > working_tokens() || n > kernels::kMaxPageTokens)
+    return invalid_argument("cannot freeze " + std::to_string(n) + " of " + std::to_string(working_tokens()) +
+                            " working rows (a page holds at most " + std::to_string(kernels::kMaxPageTokens) + ")");
+  for (size_t layer = 0; layer < impl_->plans.size(); ++layer)
+    if (impl_->plans[layer].tokens() != impl_->rows_start)
+      return failed_precondition("layers of this view hold different tokens: its rows cannot be frozen in place");
+  RECALLD_ASSIGN_OR_RETURN(const ChunkPtr chunk,
+                           encode_chunk(*this, *impl_->pool, impl_->rows_start, n, plan, token_start, fingerprint));
+  RECALLD_RETURN_IF_ERROR(impl_->rows.drop_front(n));
+  for (size_t layer = 0; layer < chunk->pages.size(); ++layer) impl_->append_page(layer, chunk->pages[layer]);
+  impl_->rows_start += n;
+  return chunk;
+}
+
+Result<std::vector<ChunkPtr>> Sequence::export_rows(int32_t n, int64_t token_start,
+                                                    const Digest128& fingerprint) const {
+  if (n < 0 || n > working_tokens())
+    return invalid_argument("cannot export " + std::to_string(n) + " of " + std::to_string(working_tokens()) +
+                            " working rows");
+  RECALLD_ASSIGN_OR_RETURN(const auto plain, quant::make_codec("none16"));
+  const CodecPlan plan{std::vector(impl_->shape.layers.size(), plain)};
+  std::vector<ChunkPtr> chunks;
+  for (int32_t done = 0; done < n;) {
+    const int32_t count = std::min(n - done, static_cast<int32_t>(kernels::kMaxPageTokens));
+    RECALLD_ASSIGN_OR_RETURN(ChunkPtr chunk, encode_chunk(*this, *impl_->pool, length() - n + done, count, plan,
+                                                          token_start + done, fingerprint));
+    chunks.push_back(std::move(chunk));
+    done += count;
+  }
+  return chunks;
+}
+
+Status Sequence::import_rows(const Chunk& chunk) {
+  if (chunk.pages.size() != impl_->shape.layers.size()) return corrupt("exported rows lack layers");
+  const int32_t n = chunk.n_tokens();
+  for (size_t layer = 0; layer < chunk.pages.size(); ++layer) {
+    const Page& page = *chunk.pages[layer];
+    const LayerShape& dims = impl_->shape.layers[layer];
+    if (page.meta().layer != static_cast<int32_t>(layer) || page.meta().n_tokens != n ||
+        page.meta().n_kv_heads != dims.n_kv_heads || page.meta().head_dim != dims.head_dim ||
+        page.meta().rope_start != length() || !page.codec().plain_basis())
+      return corrupt("exported rows of layer " + std::to_string(layer) + " do not continue this sequence");
+  }
+  const int32_t first = working_tokens();
+  RECALLD_RETURN_IF_ERROR(impl_->rows.grow(n));
+  std::vector<float> k, v;
+  for (size_t layer = 0; layer < chunk.pages.size(); ++layer) {
+    const Page& page = *chunk.pages[layer];
+    const size_t row_floats = static_cast<size_t>(page.meta().n_kv_heads) * static_cast<size_t>(page.meta().head_dim);
+    k.resize(row_floats * static_cast<size_t>(n));
+    v.resize(k.size());
+    RECALLD_RETURN_IF_ERROR(page.codec().decode_page(page.view(), k.data(), v.data()));
+    for (int32_t i = 0; i < n; ++i)
+      impl_->rows.write_row(static_cast<int>(layer), first + i, k.data() + static_cast<size_t>(i) * row_floats,
+                            v.data() + static_cast<size_t>(i) * row_floats);
+  }
+  return ok_status();
+}
+
+}  // namespace recalld::cache
