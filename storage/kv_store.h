@@ -1,0 +1,97 @@
+// kv.db, rebuildable: the KV entries of each session as chunks of opaque bytes. Losing this file costs time, never an
+// answer. See docs/storage.md for the file.
+//
+// A put_trunk is one transaction: after a crash either all of it is there or nothing of it, and never a part of a
+// chunk. Commits are not fsynced one by one (WAL, synchronous=NORMAL): they survive kill -9; a power cut may take the
+// newest ones. Changes run on the one writer thread of Stores, in the order they were asked for, behind waiting writes
+// to memory.db; reads run on the caller's thread. All functions are safe from any thread.
+//
+// Errors, besides those named at each function: kStorageFull when the disk is full or read-only (reads still work),
+// kCorrupt when the file is damaged (start_over() is the remedy), kUnavailable as in memory_store.h.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "storage/rows.h"
+
+namespace recalld::storage {
+
+class KvStore {
+ public:
+  ~KvStore();
+  KvStore(const KvStore&) = delete;
+  KvStore& operator=(const KvStore&) = delete;
+
+  // In one transaction: replaces the trunk row; deletes the session's chunks with idx >= keep_below_idx and all its
+  // kTail chunks; inserts new_chunks, whose idx must be distinct and not taken by a chunk that stays
+  // (kInvalidArgument). kNotFound when memory.db has no such session (it was removed meanwhile): nothing is written.
+  // Returns when committed.
+  Status put_trunk(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks, int32_t keep_below_idx);
+
+  // The same without waiting: `done` (may be null) is called with the outcome from the writer thread and must return at
+  // once; it is called exactly once, with kUnavailable when the stores close first. Blocks only while the queue is
+  // full. Every NewChunk needs an owner.
+  void put_trunk_async(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks,
+                       int32_t keep_below_idx, std::function<void(const Status&)> done);
+
+  // None when nothing is stored for the session.
+  Result<std::optional<TrunkRow>> trunk(std::string_view session);
+
+  // All chunks of the session by idx, without payloads; cheap.
+  Result<std::vector<ChunkInfo>> chunk_list(std::string_view session);
+
+  // Both of one moment: a trunk and the chunks that belong to it.
+  struct TrunkAndChunks {
+    TrunkRow trunk;
+    std::vector<ChunkInfo> chunks;
+  };
+  Result<std::optional<TrunkAndChunks>> trunk_and_chunks(std::string_view session);
+
+  // The payload, 64-byte aligned, its checksum verified. kNotFound when there is no such chunk; kCorrupt, naming
+  // session and chunk, when the bytes are not those that were written.
+  Result<AlignedBuffer> load_chunk(std::string_view session, int32_t idx);
+
+  // Forgets the trunk and all chunks of a session; fast, its bytes stay in free pages of the file until reused.
+  // ok when there is nothing.
+  Status drop_trunk(std::string_view session);
+
+  // drop_trunk that leaves none of the payload bytes in kv.db or its WAL, those of chunks dropped earlier included.
+  Status remove_session(std::string_view session);
+
+  // Payload bytes stored for a session.
+  Result<int64_t> bytes(std::string_view session);
+
+  // Sessions that have a trunk or chunks, sorted.
+  Result<std::vector<std::string>> sessions();
+
+  // Integrity of the file, and of every chunk against its checksum; one sentence for each problem. Reads everything.
+  Result<std::vector<std::string>> check();
+
+  // Sets the file aside as kv.db.corrupt-N and goes on with an empty one; for a daemon that met kCorrupt from any
+  // function but load_chunk. Returns a sentence for the log that names the file.
+  Result<std::string> start_over();
+
+  // ok, or why the last write failed. Goes back to ok when a write succeeds, except after a failed fsync.
+  Status write_state() const;
+
+  // Bounds the size of the file, in bytes; a put that needs more fails with kStorageFull. 0 = no bound.
+  Status set_max_bytes(int64_t max_bytes);
+
+  // Bytes of the database file and its WAL.
+  int64_t file_bytes() const;
+
+ private:
+  friend class Stores;
+  struct Impl;
+  explicit KvStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace recalld::storage

@@ -1,0 +1,81 @@
+// What the stores keep, as plain structs. Text is UTF-8; times are Unix milliseconds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace recalld::storage {
+
+// --- memory.db -------------------------------------------------------------
+
+struct SessionRow {
+  std::string id;         // made by the caller, unique over all principals
+  std::string principal;  // who owns it
+  std::string title;
+  std::string style;       // how turns are written for the model; opaque here
+  int64_t created_ms = 0;  // set by the store
+  int64_t updated_ms = 0;  // set by the store: creation or the newest append
+  int64_t turns = 0;       // set by the store on reading
+};
+
+struct TurnRow {
+  int64_t idx = 0;  // set by the store: 0, 1, 2, ... without gaps in each session
+  std::string role;
+  std::string speaker;             // may be empty
+  std::string text;                // may be empty
+  std::optional<int64_t> time_ms;  // when it was said; none = unknown
+  int64_t created_ms = 0;          // set by the store: when it was written down
+};
+
+struct ImportOutcome {
+  int64_t first_turn = 0;
+  int64_t turns = 0;
+  bool duplicate = false;  // this digest was imported into this session before: nothing was added
+};
+
+// --- kv.db -----------------------------------------------------------------
+
+// The state of a session's one stream of kept KV entries.
+struct TrunkRow {
+  Digest128 fingerprint;         // what the entries were made with
+  int64_t n_tokens = 0;          // of the stream, so far
+  int64_t n_turns = 0;           // transcript turns it covers
+  std::vector<std::byte> state;  // the writer's own bookkeeping; opaque here
+  int64_t updated_ms = 0;        // set by the store
+};
+
+enum class ChunkKind : int32_t {
+  kPages = 0,  // frozen pages: never changed once written
+  kTail = 1,   // the newest rows: replaced as a whole by every put_trunk
+};
+
+// A chunk without its payload.
+struct ChunkInfo {
+  int32_t idx = 0;
+  ChunkKind kind = ChunkKind::kPages;
+  int64_t token_first = 0;  // index in the stream of the first token
+  int32_t n_tokens = 0;
+  int64_t n_bytes = 0;    // of the payload
+  uint64_t checksum = 0;  // checksum64 of the payload
+};
+
+// A chunk to be written. The payload is shared with whoever made it and must not change until the write is done.
+struct NewChunk {
+  int32_t idx = 0;
+  ChunkKind kind = ChunkKind::kPages;
+  int64_t token_first = 0;
+  int32_t n_tokens = 0;
+  std::span<const std::byte> payload;  // at most kMaxChunkBytes
+  std::shared_ptr<const void> owner;   // keeps the payload alive; may be null when the caller waits for the write
+};
+
+inline constexpr int64_t kMaxChunkBytes = int64_t{512} << 20;
+
+}  // namespace recalld::storage
