@@ -1,5 +1,8 @@
 #include "cache/chunk.h"
 
+#include <algorithm>
+#include <string>
+
 namespace recalld::cache {
 
 Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
@@ -22,6 +25,48 @@ Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
   }
   if (chunk->pages.empty()) return corrupt("a chunk without pages");
   return ChunkPtr(chunk);
+}
+
+Result<ChunkPtr> encode_chunk(const CacheShape& shape, const CodecPlan& plan, quant::PageMeta meta,
+                              const RowReader& rows, MemoryPool& pool) {
+  if (plan.layers.size() != shape.layers.size())
+    return invalid_argument("a codec plan of " + std::to_string(plan.layers.size()) + " layers for a model of " +
+                            std::to_string(shape.layers.size()));
+  size_t bytes = 0, row_floats = 0;
+  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
+    const LayerShape& dims = shape.layers[layer];
+    bytes += plan.layers[layer]->page_bytes(dims.n_kv_heads, dims.head_dim, meta.n_tokens);
+    row_floats = std::max(row_floats, static_cast<size_t>(dims.n_kv_heads) * static_cast<size_t>(dims.head_dim));
+  }
+  RECALLD_ASSIGN_OR_RETURN(PooledBuffer buffer, pool.allocate(bytes));
+  const auto shared = std::make_shared<PooledBuffer>(std::move(buffer));
+  auto chunk = std::make_shared<Chunk>();
+  chunk->buffer = shared;
+  std::vector<float> k(row_floats * static_cast<size_t>(meta.n_tokens)), v(k.size());
+  size_t offset = 0;
+  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
+    const auto& codec = plan.layers[layer];
+    meta.layer = static_cast<int32_t>(layer);
+    meta.n_kv_heads = shape.layers[layer].n_kv_heads;
+    meta.head_dim = shape.layers[layer].head_dim;
+    RECALLD_RETURN_IF_ERROR(rows(meta.layer, k.data(), v.data()));
+    const size_t size = codec->page_bytes(meta.n_kv_heads, meta.head_dim, meta.n_tokens);
+    const std::span<std::byte> out = shared->span().subspan(offset, size);
+    RECALLD_RETURN_IF_ERROR(codec->encode_page(meta, k.data(), v.data(), out));
+    RECALLD_ASSIGN_OR_RETURN(const quant::PageView page, quant::parse_page(out));
+    chunk->pages.push_back(std::make_shared<Page>(shared, page, codec));
+    offset += size;
+  }
+  return ChunkPtr(chunk);
+}
+
+Result<ChunkPtr> recode_chunk(const CacheShape& shape, const Chunk& chunk, const CodecPlan& plan, MemoryPool& pool) {
+  if (chunk.pages.size() != shape.layers.size()) return invalid_argument("a chunk that lacks layers");
+  const RowReader rows = [&](int layer, float* k, float* v) {
+    const Page& page = *chunk.pages[static_cast<size_t>(layer)];
+    return page.codec().decode_page(page.view(), k, v);
+  };
+  return encode_chunk(shape, plan, chunk.pages.front()->meta(), rows, pool);
 }
 
 }  // namespace recalld::cache

@@ -2,10 +2,12 @@
 // frozen, stored and loaded at once; its bytes are the payload of one row of kv.db.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "cache/memory_pool.h"
+#include "cache/shape.h"
 #include "cache/view.h"
 
 namespace recalld::cache {
@@ -24,5 +26,17 @@ using ChunkPtr = std::shared_ptr<const Chunk>;
 // must fill the buffer. kCorrupt names what is wrong; kFailedPrecondition when only the fingerprint differs (other
 // model, settings or codec): both mean that the chunk is a miss.
 Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint);
+
+// What of K and V a page is made from: fills k and v, [n_tokens][n_kv_heads][head_dim] f32 of one layer.
+using RowReader = std::function<Status(int layer, float* k, float* v)>;
+
+// One page per layer of `shape`, coded by the plan, in one new buffer. meta.layer, n_kv_heads and head_dim are set from
+// the shape, the rest of meta is taken as it is.
+Result<ChunkPtr> encode_chunk(const CacheShape& shape, const CodecPlan& plan, quant::PageMeta meta,
+                              const RowReader& rows, MemoryPool& pool);
+
+// The same tokens coded by another plan: decode, then encode. From 16-bit pages this gives the very bytes that coding
+// the rows at once would have given.
+Result<ChunkPtr> recode_chunk(const CacheShape& shape, const Chunk& chunk, const CodecPlan& plan, MemoryPool& pool);
 
 }  // namespace recalld::cache

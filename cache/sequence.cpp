@@ -125,45 +125,15 @@ Status Sequence::read_rows(int layer, int32_t first, int32_t n, float* k, float*
 
 namespace {
 
-// Working rows [first, first + n) coded by the plan, all layers in one buffer.
-Result<ChunkPtr> encode_chunk(const Sequence& sequence, MemoryPool& pool, int32_t first, int32_t n,
-                              const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint) {
-  const CacheShape& shape = sequence.shape();
-  if (plan.layers.size() != shape.layers.size())
-    return invalid_argument("a codec plan of " + std::to_string(plan.layers.size()) + " layers for a model of " +
-                            std::to_string(shape.layers.size()));
-  size_t bytes = 0, row_floats = 0;
-  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
-    const LayerShape& dims = shape.layers[layer];
-    bytes += plan.layers[layer]->page_bytes(dims.n_kv_heads, dims.head_dim, n);
-    row_floats = std::max(row_floats, static_cast<size_t>(dims.n_kv_heads) * static_cast<size_t>(dims.head_dim));
-  }
-  RECALLD_ASSIGN_OR_RETURN(PooledBuffer buffer, pool.allocate(bytes));
-  auto shared = std::make_shared<PooledBuffer>(std::move(buffer));
-  auto chunk = std::make_shared<Chunk>();
-  chunk->buffer = shared;
-  std::vector<float> k(row_floats * static_cast<size_t>(n)), v(k.size());
-  size_t offset = 0;
-  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
-    const LayerShape& dims = shape.layers[layer];
-    const auto& codec = plan.layers[layer];
-    RECALLD_RETURN_IF_ERROR(sequence.read_rows(static_cast<int>(layer), first, n, k.data(), v.data()));
-    quant::PageMeta meta;
-    meta.layer = static_cast<int32_t>(layer);
-    meta.n_kv_heads = dims.n_kv_heads;
-    meta.head_dim = dims.head_dim;
-    meta.n_tokens = n;
-    meta.rope_start = first;
-    meta.token_start = token_start;
-    meta.fingerprint = fingerprint;
-    const size_t size = codec->page_bytes(dims.n_kv_heads, dims.head_dim, n);
-    const std::span<std::byte> bytes_out = shared->span().subspan(offset, size);
-    RECALLD_RETURN_IF_ERROR(codec->encode_page(meta, k.data(), v.data(), bytes_out));
-    RECALLD_ASSIGN_OR_RETURN(const quant::PageView page, quant::parse_page(bytes_out));
-    chunk->pages.push_back(std::make_shared<Page>(shared, page, codec));
-    offset += size;
-  }
-  return ChunkPtr(chunk);
+Result<ChunkPtr> encode_rows(const Sequence& sequence, MemoryPool& pool, int32_t first, int32_t n,
+                             const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint) {
+  quant::PageMeta meta;
+  meta.n_tokens = n;
+  meta.rope_start = first;
+  meta.token_start = token_start;
+  meta.fingerprint = fingerprint;
+  const RowReader rows = [&](int layer, float* k, float* v) { return sequence.read_rows(layer, first, n, k, v); };
+  return encode_chunk(sequence.shape(), plan, meta, rows, pool);
 }
 
 }  // namespace
@@ -176,7 +146,7 @@ Result<ChunkPtr> Sequence::freeze(int32_t n, const CodecPlan& plan, int64_t toke
     if (impl_->plans[layer].tokens() != impl_->rows_start)
       return failed_precondition("layers of this view hold different tokens: its rows cannot be frozen in place");
   RECALLD_ASSIGN_OR_RETURN(const ChunkPtr chunk,
-                           encode_chunk(*this, *impl_->pool, impl_->rows_start, n, plan, token_start, fingerprint));
+                           encode_rows(*this, *impl_->pool, impl_->rows_start, n, plan, token_start, fingerprint));
   RECALLD_RETURN_IF_ERROR(impl_->rows.drop_front(n));
   for (size_t layer = 0; layer < chunk->pages.size(); ++layer) impl_->append_page(layer, chunk->pages[layer]);
   impl_->rows_start += n;
@@ -193,8 +163,8 @@ Result<std::vector<ChunkPtr>> Sequence::export_rows(int32_t n, int64_t token_sta
   std::vector<ChunkPtr> chunks;
   for (int32_t done = 0; done < n;) {
     const int32_t count = std::min(n - done, static_cast<int32_t>(kernels::kMaxPageTokens));
-    RECALLD_ASSIGN_OR_RETURN(ChunkPtr chunk, encode_chunk(*this, *impl_->pool, length() - n + done, count, plan,
-                                                          token_start + done, fingerprint));
+    RECALLD_ASSIGN_OR_RETURN(ChunkPtr chunk, encode_rows(*this, *impl_->pool, length() - n + done, count, plan,
+                                                         token_start + done, fingerprint));
     chunks.push_back(std::move(chunk));
     done += count;
   }
