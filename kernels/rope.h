@@ -1,6 +1,7 @@
 // Rotary position embedding of already rotated vectors by a further offset: R(p + s) q = R(s) R(p) q.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -44,7 +44,6 @@ class ChatTemplate {
   std::string template_text_;
   std::string generation_prefix_;
   std::string answer_suffix_;
-  bool trims_ = false;  // the format drops white space around contents
 };
 
 }  // namespace recalld::runtime

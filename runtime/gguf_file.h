@@ -17,11 +17,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/status.h"
+#include "runtime/mapped_file.h"
 
 namespace recalld::runtime {
 
@@ -41,19 +41,30 @@ struct GgufTensor {
   std::span<const std::byte> data;
 };
 
+// A metadata value as stored. Strings are an 8-byte length and the bytes.
+struct GgufValue {
+  uint32_t type = 0;  // a gguf_type; of the elements, for an array
+  bool is_array = false;
+  uint64_t count = 1;
+  std::span<const std::byte> bytes;
+};
+
 class GgufFile {
  public:
   // kNotFound: no such file. kInvalidArgument: a directory or not a GGUF. kCorrupt: truncated, damaged, or not the
   // expected digest. kUnsupported: a GGUF version or tensor type this build does not know.
   static Result<std::shared_ptr<const GgufFile>> open(const std::string& path, const GgufOptions& options = {});
-  ~GgufFile();
   GgufFile(const GgufFile&) = delete;
   GgufFile& operator=(const GgufFile&) = delete;
 
   const std::string& path() const { return path_; }
-  size_t size() const { return bytes_.size(); }
+  size_t size() const { return file_->bytes().size(); }
+  std::span<const std::byte> bytes() const { return file_->bytes(); }
   // Of the whole file: the identity of the weights.
   Digest128 digest() const { return digest_; }
+
+  // nullptr when there is none of that key.
+  const GgufValue* find(std::string_view key) const;
 
   // Metadata by key; nothing when the key is missing or of another kind. get_int takes every integer type and bool.
   std::optional<int64_t> get_int(std::string_view key) const;
@@ -66,6 +77,9 @@ class GgufFile {
   // Integers of an array of an integer type or bool.
   std::optional<std::vector<int64_t>> get_ints(std::string_view key) const;
 
+  // Keys in file order.
+  const std::vector<std::string>& keys() const { return keys_; }
+
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   // nullptr when there is none of that name.
   const GgufTensor* find_tensor(std::string_view name) const;
@@ -74,22 +88,14 @@ class GgufFile {
   Digest128 metadata_digest(std::string_view prefix) const;
 
  private:
-  struct Value {
-    uint32_t type = 0;  // a gguf_type; of the elements, for an array
-    bool is_array = false;
-    uint64_t count = 1;
-    std::span<const std::byte> bytes;  // the value as stored
-  };
-  class Parser;
-
+  friend class GgufParser;
   GgufFile() = default;
-  const Value* find(std::string_view key) const;
 
   std::string path_;
-  std::span<const std::byte> bytes_;
+  std::unique_ptr<MappedFile> file_;
   Digest128 digest_;
-  std::map<std::string, Value, std::less<>> values_;
-  std::vector<std::string> key_order_;
+  std::map<std::string, GgufValue, std::less<>> values_;
+  std::vector<std::string> keys_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string, size_t, std::less<>> tensor_index_;
 };

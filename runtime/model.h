@@ -17,8 +17,9 @@ struct llama_vocab;
 
 namespace recalld::runtime {
 
-class Weights;
 class Architecture;
+class Vocabulary;
+class Weights;
 struct Hparams;
 
 struct ModelOptions {
@@ -64,10 +65,8 @@ class Model {
   const Architecture& architecture() const { return *architecture_; }
 
  private:
-  struct Vocabulary;
   Model();
-  Status load_vocabulary();
-  Status build_shape();
+  void describe();
 
   std::shared_ptr<const GgufFile> file_;
   ModelInfo info_;

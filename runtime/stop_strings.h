@@ -8,8 +8,9 @@
 namespace recalld::runtime {
 
 // Never gives out a part of a stop string that might still become whole, and holds back no more than that: what is held
-// is the longest end of the text that begins some stop string. When several match, the one that starts first ends the
-// text. Not thread-safe.
+// is the longest end of the text that begins some stop string. The stop string that is whole first ends the text; of
+// those whole at the same byte, the longest. The outcome does not depend on how the text is cut into pieces.
+// Not thread-safe.
 class StopStrings {
  public:
   // Empty strings are ignored.
@@ -22,6 +23,9 @@ class StopStrings {
   bool stopped() const { return stopped_; }
 
  private:
+  const std::string* match_at_end(std::string_view text) const;
+  size_t begun_at_end(std::string_view text) const;
+
   std::vector<std::string> stops_;
   std::string held_;
   bool stopped_ = false;
