@@ -82,7 +82,7 @@ void StepAttention::begin(const CacheShape& shape, const std::vector<LayerPlan>&
 StepAttention::Cut StepAttention::cut(int layer) const {
   const LayerShape& dims = shape_->layers[static_cast<size_t>(layer)];
   Cut cut;
-  if (n_tokens_ <= kDecodeTokens) {
+  if (n_tokens_ <= kDecodeTokens && !uniform_) {
     const int32_t keys = (*plans_)[static_cast<size_t>(layer)].tokens() + rows_->size();
     cut.tokens_per_job = n_tokens_;
     cut.n_key_jobs = std::max(1, (keys + kKeysPerJob - 1) / kKeysPerJob);
@@ -162,7 +162,10 @@ void StepAttention::partial(int layer, const float* q, int ith) {
     kernels::reset_state(state, n_rows, dims.head_dim);
     const kernels::AttendShape shape{dims.head_dim, group, dims.scale, dims.window};
     const kernels::QueryBlock queries{count, positions_.data() + first, scratch.variants.data()};
-    kernels::attend(shape, queries, scratch.slices, state, scratch.attend);
+    if (uniform_)
+      kernels::attend_block(shape, queries, scratch.slices, state, scratch.attend);
+    else
+      kernels::attend(shape, queries, scratch.slices, state, scratch.attend);
   }
 }
 

@@ -61,6 +61,9 @@ class StepAttention {
 
   StepAttention();
 
+  // Always cut along the tokens and use the block kernel.
+  void set_uniform(bool uniform) { uniform_ = uniform; }
+
   // Sizes the buffers for n_tokens queries at `first_position`...; called once per step, before any layer.
   void begin(const CacheShape& shape, const std::vector<LayerPlan>& plans, const WorkingRows& rows, int32_t rows_start,
              int32_t first_position, int32_t n_tokens);
@@ -90,6 +93,7 @@ class StepAttention {
   const std::vector<LayerPlan>* plans_ = nullptr;
   const WorkingRows* rows_ = nullptr;
   int32_t rows_start_ = 0, n_tokens_ = 0;
+  bool uniform_ = false;
   std::vector<int32_t> positions_;
   std::vector<std::atomic<int32_t>> next_job_;  // per layer
   std::vector<ThreadScratch> threads_;

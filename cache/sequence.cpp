@@ -75,6 +75,8 @@ int32_t Sequence::working_tokens() const { return impl_->rows.size() - impl_->st
 
 size_t Sequence::working_bytes() const { return impl_->rows.bytes(); }
 
+void Sequence::set_uniform(bool uniform) { impl_->attention.set_uniform(uniform); }
+
 Status Sequence::begin_step(int32_t n_tokens) {
   if (n_tokens <= 0 || impl_->step_tokens != 0) return internal_error("begin_step inside a step or without tokens");
   const int32_t first = length();

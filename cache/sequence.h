@@ -41,6 +41,9 @@ class Sequence {
   int32_t working_tokens() const;
   size_t working_bytes() const;
 
+  // Attend in blocks even for a few tokens, so that what a token computes does not depend on how many are read with it.
+  void set_uniform(bool uniform);
+
   // Reserves rows for n tokens at view positions [length, length + n) in every layer.
   // kResourceExhausted when the pool's hard limit would be passed; nothing is changed then.
   Status begin_step(int32_t n_tokens);

@@ -45,7 +45,9 @@ Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_ve
 }
 
 Trunk::Trunk(const cache::CacheShape& shape, std::shared_ptr<cache::MemoryPool> pool, TrunkOptions options)
-    : shape_(shape), pool_(pool), options_(std::move(options)), sequence_(shape, pool) {}
+    : shape_(shape), pool_(pool), options_(std::move(options)), sequence_(shape, pool) {
+  sequence_.set_uniform(true);
+}
 
 int32_t Trunk::room() const { return options_.block_tokens - static_cast<int32_t>(n_tokens_ % options_.block_tokens); }
 

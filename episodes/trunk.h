@@ -2,7 +2,8 @@
 //
 // What a token sees while it is read depends on its place in the stream and on the options, never on when it arrived:
 // reading never crosses a multiple of block_tokens in one step, and pages are made only there. So a transcript read at
-// once, turn by turn, or again after a loss gives the same bytes.
+// once, turn by turn, or again after a loss gives the same entries (up to the rounding of matrix products, whose order
+// of additions may depend on how many tokens are multiplied together).
 //
 // At each block boundary all rows become pages on the grid 0, pinned_tokens, page_tokens, 2 page_tokens, ...; those
 // that ended recent_tokens ago or earlier are coded by the plan, the younger and the pinned ones stay in 16 bits.

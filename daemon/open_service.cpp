@@ -1,0 +1,81 @@
+#include "daemon/open_service.h"
+
+#include <openssl/evp.h>
+
+#include <array>
+#include <fstream>
+#include <random>
+
+#include "daemon/engine_service.h"
+
+namespace recalld::daemon {
+namespace {
+
+Result<std::string> sha256_of_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return not_found("cannot read " + path);
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  std::vector<char> piece(1 << 20);
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || file.gcount() > 0)
+    EVP_DigestUpdate(context.get(), piece.data(), static_cast<size_t>(file.gcount()));
+  std::array<unsigned char, 32> digest{};
+  EVP_DigestFinal_ex(context.get(), digest.data(), nullptr);
+  static constexpr std::string_view kHex = "0123456789abcdef";
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    hex += kHex[byte >> 4];
+    hex += kHex[byte & 15];
+  }
+  return hex;
+}
+
+Status check_sha256(const ServiceOptions& options) {
+  if (options.model_sha256.empty()) return ok_status();
+  RECALLD_ASSIGN_OR_RETURN(const std::string found, sha256_of_file(options.model_path));
+  if (found == options.model_sha256) return ok_status();
+  return corrupt(options.model_path + " has sha256 " + found + ", not " + options.model_sha256 +
+                 " as configured: the file is damaged or another one; fetch it again or correct model.sha256");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, const Clock& clock, EventLog log) {
+  RECALLD_RETURN_IF_ERROR(check_sha256(options));
+  log(LogLevel::kInfo, "loading model " + options.model_path);
+  runtime::ModelOptions model_options;
+  model_options.path = options.model_path;
+  model_options.file.threads = options.threads;
+  RECALLD_ASSIGN_OR_RETURN(const auto model, runtime::Model::load(model_options));
+  runtime::EngineOptions engine_options;
+  engine_options.threads = options.threads;
+  engine_options.context = options.context;
+  RECALLD_ASSIGN_OR_RETURN(auto engine, runtime::Engine::create(model, engine_options));
+  RECALLD_ASSIGN_OR_RETURN(const auto codec, quant::make_codec(options.codec));
+  cache::CodecPlan plan{std::vector(model->cache_shape().layers.size(), codec)};
+
+  episodes::TrunkOptions trunk;
+  trunk.block_tokens = options.block_tokens;
+  trunk.page_tokens = options.page_tokens;
+  trunk.recent_tokens = options.recent_tokens;
+  trunk.pinned_tokens = options.pinned_tokens;
+  trunk.view_tokens = options.view_tokens > 0 ? options.view_tokens : engine->context() - options.block_tokens;
+  RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk).with_context("memory settings"));
+  if (engine->context() < options.answer_reserve_tokens + 2 * options.block_tokens)
+    return invalid_argument("the window of " + std::to_string(engine->context()) +
+                            " tokens is too small for memory.answer_reserve_tokens (" +
+                            std::to_string(options.answer_reserve_tokens) + ") and two blocks");
+
+  RECALLD_ASSIGN_OR_RETURN(auto stores, storage::Stores::open(options.data_dir, clock));
+  for (const std::string& note : stores->notes()) log(LogLevel::kWarning, note);
+  if (options.disk_bytes > 0) RECALLD_RETURN_IF_ERROR(stores->kv().set_max_bytes(options.disk_bytes));
+  auto random = [device = std::make_shared<std::random_device>()]() -> uint64_t {
+    return (static_cast<uint64_t>((*device)()) << 32) | (*device)();
+  };
+  auto service = std::make_unique<EngineService>(options, clock, log, model, std::move(engine), std::move(stores),
+                                                 std::move(plan), std::move(random));
+  RECALLD_RETURN_IF_ERROR(service->resume());
+  return std::unique_ptr<Service>(std::move(service));
+}
+
+}  // namespace recalld::daemon

@@ -1,0 +1,266 @@
+#include "daemon/session_memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace recalld::daemon {
+namespace {
+
+constexpr int64_t kSaveEveryNs = 1'500'000'000;
+
+// The writer's bookkeeping in TrunkRow::state: tokens of the turn after the last whole one that are in the trunk.
+std::vector<std::byte> pack_state(uint64_t turn_offset) {
+  std::vector<std::byte> bytes(sizeof turn_offset);
+  std::memcpy(bytes.data(), &turn_offset, sizeof turn_offset);
+  return bytes;
+}
+
+Result<uint64_t> unpack_state(const std::vector<std::byte>& bytes) {
+  uint64_t turn_offset = 0;
+  if (bytes.size() != sizeof turn_offset) return corrupt("the stored reading position makes no sense");
+  std::memcpy(&turn_offset, bytes.data(), sizeof turn_offset);
+  return turn_offset;
+}
+
+// Damage that reading the transcript again repairs.
+bool is_page_fault(const Status& status) {
+  return status.code() == StatusCode::kCorrupt || status.code() == StatusCode::kFailedPrecondition ||
+         status.code() == StatusCode::kNotFound || status.code() == StatusCode::kUnsupported;
+}
+
+}  // namespace
+
+episodes::TurnText to_turn_text(const storage::TurnRow& row) { return {row.role, row.speaker, row.text, row.time_ms}; }
+
+SessionMemory::SessionMemory(const MemoryContext& context, std::string session, episodes::TranscriptFormat format)
+    : context_(context), session_(std::move(session)), format_(std::move(format)) {
+  make_trunk();
+  touch();
+}
+
+void SessionMemory::make_trunk() {
+  episodes::TrunkOptions options = context_.trunk;
+  options.fingerprint = episodes::trunk_fingerprint(context_.model->fingerprint(), format_.version(), options);
+  trunk_ = std::make_unique<episodes::Trunk>(context_.model->cache_shape(), context_.pool, options);
+  trunk_->set_loader([this](size_t group) -> Result<cache::ChunkPtr> {
+    RECALLD_ASSIGN_OR_RETURN(AlignedBuffer bytes,
+                             context_.stores->kv().load_chunk(session_, static_cast<int32_t>(group)));
+    RECALLD_ASSIGN_OR_RETURN(cache::PooledBuffer pooled, context_.pool->adopt(std::move(bytes)));
+    return cache::open_chunk(std::move(pooled), trunk_->options().fingerprint);
+  });
+}
+
+Result<std::unique_ptr<SessionMemory>> SessionMemory::open(const MemoryContext& context, const std::string& session,
+                                                           episodes::Style style) {
+  RECALLD_ASSIGN_OR_RETURN(
+      episodes::TranscriptFormat format,
+      episodes::TranscriptFormat::create(context.tokenizer, context.model->info().chat_template, style));
+  std::unique_ptr<SessionMemory> memory(new SessionMemory(context, session, std::move(format)));
+  const Status restored = memory->restore();
+  if (!restored.ok()) {
+    if (!is_page_fault(restored)) return restored;
+    RECALLD_RETURN_IF_ERROR(memory->start_over(restored.message()));
+  }
+  memory->publish();
+  return memory;
+}
+
+Status SessionMemory::restore() {
+  RECALLD_ASSIGN_OR_RETURN(const auto stored, context_.stores->kv().trunk_and_chunks(session_));
+  if (!stored.has_value()) return ok_status();
+  if (stored->trunk.fingerprint != trunk_->options().fingerprint)
+    return failed_precondition("its pages were made by another model or other settings");
+  RECALLD_ASSIGN_OR_RETURN(const uint64_t turn_offset, unpack_state(stored->trunk.state));
+  std::vector<retrieval::PageGroup> groups;
+  std::vector<cache::ChunkPtr> tail;
+  for (const storage::ChunkInfo& info : stored->chunks) {
+    if (info.kind == storage::ChunkKind::kPages) {
+      groups.push_back({info.token_first, info.n_tokens, false, nullptr});
+      continue;
+    }
+    RECALLD_ASSIGN_OR_RETURN(AlignedBuffer bytes, context_.stores->kv().load_chunk(session_, info.idx));
+    RECALLD_ASSIGN_OR_RETURN(cache::PooledBuffer pooled, context_.pool->adopt(std::move(bytes)));
+    RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
+                             cache::open_chunk(std::move(pooled), trunk_->options().fingerprint));
+    tail.push_back(std::move(chunk));
+  }
+  RECALLD_RETURN_IF_ERROR(trunk_->restore(std::move(groups), tail));
+  if (trunk_->n_tokens() != stored->trunk.n_tokens) return corrupt("stored pages do not add up to the stored tokens");
+  turns_read_ = next_turn_ = stored->trunk.n_turns;
+  if (turn_offset == 0) return ok_status();
+  RECALLD_RETURN_IF_ERROR(look().status());
+  if (pending_.empty() || pending_.front().tokens.size() < turn_offset)
+    return corrupt("the stored reading position is past the end of its turn");
+  pending_.front().read = turn_offset;
+  return ok_status();
+}
+
+Status SessionMemory::start_over(const std::string& reason) {
+  const auto dropped_groups = static_cast<int64_t>(std::max<size_t>(trunk_->groups().size(), 1));
+  pages_dropped_ += dropped_groups;
+  *context_.pages_dropped += dropped_groups;
+  rebuilding_ = true;
+  context_.log(LogLevel::kWarning,
+               "session " + session_ + ": memory dropped (" + reason + "); reading the transcript again");
+  make_trunk();
+  pending_.clear();
+  next_turn_ = turns_read_ = 0;
+  const Status dropped = context_.stores->kv().drop_trunk(session_);
+  publish();
+  return dropped.code() == StatusCode::kStorageFull ? ok_status() : dropped;
+}
+
+Result<std::vector<int32_t>> SessionMemory::turn_tokens(int64_t index, const episodes::TurnText& turn) const {
+  const int64_t first =
+      std::max<int64_t>(0, index - static_cast<int64_t>(episodes::TranscriptFormat::kContextTurns) - 1);
+  std::vector<episodes::TurnText> before;
+  if (index > 0) {
+    RECALLD_ASSIGN_OR_RETURN(const auto rows, context_.stores->memory().turns(session_, first, index - first));
+    for (const storage::TurnRow& row : rows) before.push_back(to_turn_text(row));
+  }
+  RECALLD_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, format_.turn(before, turn));
+  if (index == 0) {
+    std::vector<int32_t> start = format_.start();
+    tokens.insert(tokens.begin(), start.begin(), start.end());
+  }
+  return tokens;
+}
+
+Result<bool> SessionMemory::look(int64_t max_turns) {
+  const int64_t context_turns = static_cast<int64_t>(episodes::TranscriptFormat::kContextTurns) + 1;
+  const int64_t first = std::max<int64_t>(0, next_turn_ - context_turns);
+  RECALLD_ASSIGN_OR_RETURN(const auto rows,
+                           context_.stores->memory().turns(session_, first, next_turn_ - first + max_turns));
+  std::vector<episodes::TurnText> turns;
+  for (const storage::TurnRow& row : rows) {
+    const episodes::TurnText turn = to_turn_text(row);
+    if (row.idx >= next_turn_) {
+      RECALLD_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, format_.turn(turns, turn));
+      if (row.idx == 0) {
+        const std::vector<int32_t> start = format_.start();
+        tokens.insert(tokens.begin(), start.begin(), start.end());
+      }
+      pending_.push_back({row.idx, std::move(tokens)});
+      next_turn_ = row.idx + 1;
+    }
+    turns.push_back(turn);
+  }
+  publish();
+  return has_pending();
+}
+
+int64_t SessionMemory::pending_tokens() const {
+  int64_t sum = 0;
+  for (const Pending& turn : pending_)
+    if (turn.index < limit_) sum += static_cast<int64_t>(turn.tokens.size() - turn.read);
+  return sum;
+}
+
+std::vector<int32_t> SessionMemory::newest_pending(int64_t max_tokens) const {
+  std::vector<const Pending*> taken;
+  for (auto turn = pending_.rbegin(); turn != pending_.rend(); ++turn) {
+    if (turn->index >= limit_) continue;
+    if (turn->read != 0 || static_cast<int64_t>(turn->tokens.size()) > max_tokens) break;
+    max_tokens -= static_cast<int64_t>(turn->tokens.size());
+    taken.push_back(&*turn);
+  }
+  std::vector<int32_t> tokens;
+  for (auto turn = taken.rbegin(); turn != taken.rend(); ++turn)
+    tokens.insert(tokens.end(), (*turn)->tokens.begin(), (*turn)->tokens.end());
+  return tokens;
+}
+
+Status SessionMemory::read_step(runtime::Engine& engine, const std::atomic<bool>* cancel) {
+  std::vector<int32_t> tokens;
+  const auto room = static_cast<size_t>(trunk_->room());
+  for (const Pending& turn : pending_) {
+    if (turn.index >= limit_ || tokens.size() == room) break;
+    const size_t count = std::min(room - tokens.size(), turn.tokens.size() - turn.read);
+    const auto from = turn.tokens.begin() + static_cast<ptrdiff_t>(turn.read);
+    tokens.insert(tokens.end(), from, from + static_cast<ptrdiff_t>(count));
+  }
+  if (!tokens.empty()) {
+    const int64_t before = trunk_->n_tokens();
+    const Status status = trunk_->read(engine, tokens, cancel);
+    if (!status.ok() && is_page_fault(status)) return start_over(status.message());
+    // A read may fail after its tokens went in (no memory for their pages): they must not be read twice.
+    if (trunk_->n_tokens() == before) return status;
+    size_t left = tokens.size();
+    while (!pending_.empty() && pending_.front().index < limit_) {
+      Pending& turn = pending_.front();
+      const size_t count = std::min(left, turn.tokens.size() - turn.read);
+      turn.read += count;
+      left -= count;
+      if (turn.read < turn.tokens.size()) break;
+      turns_read_ = turn.index + 1;
+      pending_.pop_front();
+      if (left == 0) break;
+    }
+    if (!status.ok()) return status;
+  }
+  publish();
+  return ok_status();
+}
+
+Status SessionMemory::save() {
+  if (!trunk_->has_unsaved()) return ok_status();
+  RECALLD_ASSIGN_OR_RETURN(const episodes::Trunk::Unsaved unsaved, trunk_->unsaved());
+  const auto& groups = trunk_->groups();
+  std::vector<storage::NewChunk> chunks;
+  const auto add = [&](size_t index, const retrieval::PageGroup& group, storage::ChunkKind kind) {
+    chunks.push_back({static_cast<int32_t>(index), kind, group.token_start, group.n_tokens,
+                      std::as_const(*group.chunk->buffer).span(), group.chunk->buffer});
+  };
+  for (size_t i = unsaved.first_changed; i < groups.size(); ++i) add(i, groups[i], storage::ChunkKind::kPages);
+  for (size_t i = 0; i < unsaved.tail.size(); ++i) add(groups.size() + i, unsaved.tail[i], storage::ChunkKind::kTail);
+  storage::TrunkRow row;
+  row.fingerprint = trunk_->options().fingerprint;
+  row.n_tokens = trunk_->n_tokens();
+  row.n_turns = turns_read_;
+  row.state = pack_state(!pending_.empty() && pending_.front().index == turns_read_ ? pending_.front().read : 0);
+  RECALLD_RETURN_IF_ERROR(context_.stores->kv().put_trunk(session_, std::move(row), std::move(chunks),
+                                                          static_cast<int32_t>(unsaved.first_changed)));
+  trunk_->mark_saved();
+  last_save_ns_ = context_.clock->monotonic_ns();
+  rebuilding_ = rebuilding_ && has_pending();
+  publish();
+  return ok_status();
+}
+
+Status SessionMemory::save_if_due() {
+  if (!trunk_->has_unsaved()) return ok_status();
+  if (has_pending() && context_.clock->monotonic_ns() - last_save_ns_ < kSaveEveryNs) return ok_status();
+  return save();
+}
+
+Result<std::vector<retrieval::PageGroup>> SessionMemory::groups() const {
+  std::vector<retrieval::PageGroup> all = trunk_->groups();
+  RECALLD_ASSIGN_OR_RETURN(const std::vector<retrieval::PageGroup> tail, trunk_->tail());
+  all.insert(all.end(), tail.begin(), tail.end());
+  return all;
+}
+
+Result<cache::ChunkPtr> SessionMemory::load(size_t group) { return trunk_->load(group); }
+
+MemoryInfo SessionMemory::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return published_;
+}
+
+void SessionMemory::publish() {
+  MemoryInfo info;
+  info.turns = next_turn_;
+  info.tokens_ready = trunk_->n_tokens();
+  for (const Pending& turn : pending_) info.tokens_pending += static_cast<int64_t>(turn.tokens.size() - turn.read);
+  info.tokens_total = info.tokens_ready + info.tokens_pending;
+  info.pages = static_cast<int64_t>(trunk_->groups().size() * context_.model->cache_shape().layers.size());
+  info.bytes_ram = static_cast<int64_t>(trunk_->bytes());
+  info.bytes_f16 = info.tokens_ready * static_cast<int64_t>(context_.model->cache_shape().f16_bytes_per_token());
+  info.codec = context_.codec;
+  info.state = pending_.empty() ? "ready" : rebuilding_ ? "rebuilding" : "reading";
+  info.pages_dropped = pages_dropped_;
+  const std::lock_guard lock(mutex_);
+  published_ = std::move(info);
+}
+
+}  // namespace recalld::daemon
