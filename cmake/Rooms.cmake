@@ -5,13 +5,14 @@ set(RECALLD_SANITIZE "" CACHE STRING "Value of -fsanitize= for all of recalld's 
 
 add_library(recalld_flags INTERFACE)
 target_include_directories(recalld_flags INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(recalld_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+target_compile_options(recalld_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-missing-field-initializers -Wno-restrict>)
 if(RECALLD_SANITIZE)
-  target_compile_options(recalld_flags INTERFACE -fsanitize=${RECALLD_SANITIZE} -fno-omit-frame-pointer -O1 -g1)
+  target_compile_options(recalld_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${RECALLD_SANITIZE} -fno-omit-frame-pointer -O1 -g1>)
   target_link_options(recalld_flags INTERFACE -fsanitize=${RECALLD_SANITIZE})
   target_compile_definitions(recalld_flags INTERFACE RECALLD_SANITIZED=1)
   if(RECALLD_SANITIZE MATCHES "undefined")
-    target_compile_options(recalld_flags INTERFACE -fno-sanitize-recover=undefined)
+    target_compile_options(recalld_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined>)
   endif()
 endif()
 

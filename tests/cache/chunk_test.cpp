@@ -1,0 +1,90 @@
+#include "cache/chunk.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/cache/cache_fixture.h"
+
+namespace recalld::cache {
+namespace {
+
+class ChunkTest : public testing::Test {
+ protected:
+  ChunkTest() : shape_(make_shape(3, 6, 2, 64)), pool_(MemoryPool::create(0)), sequence_(shape_, pool_) {
+    const History history(shape_, 128, 1);
+    history.step(sequence_, 0, 128);
+  }
+
+  PooledBuffer copy_of(const Chunk& chunk) {
+    PooledBuffer copy = pool_->allocate(chunk.buffer->size()).value();
+    std::memcpy(copy.data(), chunk.buffer->data(), copy.size());
+    return copy;
+  }
+
+  CacheShape shape_;
+  std::shared_ptr<MemoryPool> pool_;
+  Sequence sequence_;
+  const Digest128 fingerprint_{7, 9};
+};
+
+TEST_F(ChunkTest, OpensWhatFreezeMade) {
+  const ChunkPtr chunk = sequence_.freeze(100, plan_of(shape_, "turboquant-4"), 5, fingerprint_).value();
+  const ChunkPtr opened = open_chunk(copy_of(*chunk), fingerprint_).value();
+  ASSERT_EQ(opened->pages.size(), 3U);
+  EXPECT_EQ(opened->token_start(), 5);
+  EXPECT_EQ(opened->n_tokens(), 100);
+  for (int layer = 0; layer < 3; ++layer) EXPECT_EQ(opened->pages[static_cast<size_t>(layer)]->meta().layer, layer);
+}
+
+TEST_F(ChunkTest, AnyFlippedBitIsFound) {
+  const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "turboquant-3"), 0, fingerprint_).value();
+  std::mt19937 random(3);
+  for (int round = 0; round < 300; ++round) {
+    PooledBuffer bytes = copy_of(*chunk);
+    const size_t at = random() % bytes.size();
+    bytes.data()[at] ^= static_cast<std::byte>(1U << (random() % 8));
+    EXPECT_FALSE(open_chunk(std::move(bytes), fingerprint_).ok()) << "byte " << at;
+  }
+}
+
+TEST_F(ChunkTest, ACutChunkIsCorrupt) {
+  const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "none16"), 0, fingerprint_).value();
+  for (const size_t size : {size_t{0}, size_t{64}, chunk->buffer->size() / 2, chunk->buffer->size() - 64}) {
+    PooledBuffer bytes = pool_->allocate(size).value();
+    std::memcpy(bytes.data(), chunk->buffer->data(), size);
+    EXPECT_EQ(open_chunk(std::move(bytes), fingerprint_).status().code(), StatusCode::kCorrupt) << size;
+  }
+}
+
+TEST_F(ChunkTest, AnotherFingerprintIsAMiss) {
+  const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "none16"), 0, fingerprint_).value();
+  EXPECT_EQ(open_chunk(copy_of(*chunk), {1, 2}).status().code(), StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ChunkTest, RecodingSixteenBitPagesEqualsCodingTheRows) {
+  Sequence twin(shape_, pool_);
+  const History history(shape_, 128, 1);
+  history.step(twin, 0, 128);
+  const ChunkPtr direct = sequence_.freeze(128, plan_of(shape_, "turboquant-4"), 0, fingerprint_).value();
+  const ChunkPtr plain = twin.freeze(128, plan_of(shape_, "none16"), 0, fingerprint_).value();
+  const ChunkPtr recoded = recode_chunk(shape_, *plain, plan_of(shape_, "turboquant-4"), *pool_).value();
+  ASSERT_EQ(recoded->buffer->size(), direct->buffer->size());
+  EXPECT_EQ(std::memcmp(recoded->buffer->data(), direct->buffer->data(), direct->buffer->size()), 0);
+}
+
+TEST_F(ChunkTest, BytesAreGivenBackWithTheLastPage) {
+  Sequence sequence(shape_, MemoryPool::create(0));
+  const auto pool = MemoryPool::create(0);
+  PagePtr page;
+  {
+    const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "none16"), 0, fingerprint_).value();
+    PooledBuffer bytes = pool->allocate(chunk->buffer->size()).value();
+    std::memcpy(bytes.data(), chunk->buffer->data(), bytes.size());
+    page = open_chunk(std::move(bytes), fingerprint_).value()->pages[1];
+  }
+  EXPECT_GT(pool->used(), 0U);
+  page.reset();
+  EXPECT_EQ(pool->used(), 0U);
+}
+
+}  // namespace
+}  // namespace recalld::cache
