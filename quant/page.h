@@ -16,6 +16,9 @@ namespace recalld::quant {
 inline constexpr uint32_t kPageMagic = 0x31475052;  // "RPG1"
 inline constexpr uint16_t kPageLayoutVersion = 1;
 inline constexpr size_t kPageHeaderBytes = 128;
+inline constexpr uint16_t kFlagCentred = 1;  // CodecTag::flags: keys are stored less their page's mean
+inline constexpr int kMaxLayers = 65536;
+inline constexpr int kMaxKvHeads = 4096;
 
 // Which codec wrote a page, with all it needs to be read again.
 struct CodecTag {
@@ -23,7 +26,7 @@ struct CodecTag {
   uint16_t version = 1;
   uint8_t k_bits = 16;
   uint8_t v_bits = 16;
-  uint16_t flags = 0;  // bit 0: keys are centred by a per-page mean
+  uint16_t flags = 0;  // kFlagCentred
   uint64_t seed = 0;   // of the sign flips
   friend bool operator==(const CodecTag&, const CodecTag&) = default;
 };
@@ -62,7 +65,22 @@ Result<PageView> parse_page_prefix(std::span<const std::byte> bytes);
 // parse_page and the checksum over everything but itself: for pages that come from disk.
 Result<PageView> verify_page(std::span<const std::byte> bytes);
 
-// Fills in the header of a page whose payload is complete, checksum included.
+// kInvalidArgument when a page with this tag and meta cannot exist or does not take exactly `size` bytes.
+Status check_page(const CodecTag& codec, const PageMeta& meta, size_t size);
+
+// Where a codec writes the sections of one KV head. k_scale, k_mean and v_scale are null when the page has none.
+struct PageSections {
+  uint8_t* k = nullptr;
+  uint16_t* k_scale = nullptr;
+  uint16_t* k_mean = nullptr;
+  uint8_t* v = nullptr;
+  uint16_t* v_scale = nullptr;
+};
+
+// page.size() must be page_bytes() of the same tag and meta, both accepted by check_page().
+PageSections page_sections(const CodecTag& codec, const PageMeta& meta, int head, std::span<std::byte> page);
+
+// Fills in the header of a page whose payload is complete, checksum included. Padding must be zero.
 void write_page_header(const CodecTag& codec, const PageMeta& meta, std::span<std::byte> page);
 
 }  // namespace recalld::quant
