@@ -51,7 +51,7 @@ Status TurboQuant::encode_page(const PageMeta& meta, const float* k, const float
   std::ranges::fill(out, std::byte{0});
   using kernels::ScaleRule;
   const kernels::EncodeSpec k_spec{tag_.k_bits, ScaleRule::kUnbiased, &k_flips_, meta.head_dim};
-  const kernels::EncodeSpec v_spec{tag_.v_bits, ScaleRule::kLeastSquares, &v_flips_, meta.head_dim};
+  const kernels::EncodeSpec v_spec{tag_.v_bits, ScaleRule::kUnbiased, &v_flips_, meta.head_dim};
   const size_t stride = static_cast<size_t>(meta.n_kv_heads) * static_cast<size_t>(meta.head_dim);
   for (int head = 0; head < meta.n_kv_heads; ++head) {
     const PageSections to = page_sections(tag_, meta, head, out);

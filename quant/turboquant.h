@@ -6,7 +6,7 @@
 // The mean is added back exactly in the logits (q . mean), so centring changes the error alone: it no longer grows
 // with a constant part shared by all keys (attention biases of the Qwen family are the known case).
 //
-// Scales: kUnbiased on keys, kLeastSquares on values (docs/page-format.md has the measurement). Layer and head do not
+// Scales follow ScaleRule::kUnbiased on both sides (docs/page-format.md has the measurement). Layer and head do not
 // matter: one pair of transforms serves the whole model.
 #pragma once
 
