@@ -1,0 +1,41 @@
+#include "app/recallctl/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "app/recallctl/text.h"
+
+namespace recalld::recallctl {
+
+bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
+
+int terminal_columns() {
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+ProgressLine::ProgressLine() : terminal_(stdout_is_terminal()) {}
+
+void ProgressLine::show(int64_t done, int64_t total, double per_second) {
+  if (terminal_) {
+    std::printf("\r%s\033[K", progress_text(done, total, per_second, terminal_columns() - 1).c_str());
+    shown_ = true;
+  } else {
+    const int64_t tenth = total > 0 ? done * 10 / total : 10;
+    if (tenth == last_tenth_) return;
+    last_tenth_ = tenth;
+    std::printf("%s\n", progress_text(done, total, per_second, 0).c_str());
+  }
+  std::fflush(stdout);
+}
+
+void ProgressLine::finish() {
+  if (shown_) std::printf("\n");
+  shown_ = false;
+}
+
+}  // namespace recalld::recallctl

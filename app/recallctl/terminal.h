@@ -1,0 +1,27 @@
+// What is on the other end of standard output.
+#pragma once
+
+#include <cstdint>
+
+namespace recalld::recallctl {
+
+bool stdin_is_terminal();
+bool stdout_is_terminal();
+// Characters in a line; 80 when unknown.
+int terminal_columns();
+
+// One line that is rewritten in place on a terminal; elsewhere a plain line each time the tenth of the work changes.
+class ProgressLine {
+ public:
+  ProgressLine();
+  void show(int64_t done, int64_t total, double per_second);
+  // Leaves the last state standing and goes to a new line.
+  void finish();
+
+ private:
+  bool terminal_;
+  int64_t last_tenth_ = -1;
+  bool shown_ = false;
+};
+
+}  // namespace recalld::recallctl
