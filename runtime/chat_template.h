@@ -36,7 +36,8 @@ class ChatTemplate {
   Result<std::vector<TextSegment>> render(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
 
   // What stands before the assistant's words after a user turn ("<|im_start|>assistant\n"), and what ends them
-  // ("<|im_end|>\n"). render_turn of an assistant message is prefix + content + suffix.
+  // ("<|im_end|>\n"). The text of an assistant message is prefix + content + suffix; a few formats write a space after
+  // the prefix that the model would write itself.
   const std::string& generation_prefix() const { return generation_prefix_; }
   const std::string& answer_suffix() const { return answer_suffix_; }
 

@@ -1,0 +1,34 @@
+// Tiny models with random weights, written as GGUF files: every family and tensor type without a download.
+#pragma once
+
+#include <ggml.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+
+namespace recalld::testing {
+
+struct SyntheticModel {
+  std::string architecture = "llama";  // "llama", "qwen2", "qwen3"; any other name is written with llama's tensors
+  int n_layers = 2;
+  int n_embd = 64;
+  int n_heads = 4;
+  int n_kv_heads = 2;
+  int head_dim = 16;
+  int n_ff = 96;
+  int n_ctx = 512;
+  ggml_type type = GGML_TYPE_F32;  // of matrices; vectors are F32
+  bool tied_output = true;
+  float rope_base = 10000.0F;
+  float rope_linear_factor = 1.0F;  // 2: positions count half
+  bool rope_factors = false;        // rope_freqs.weight, as Llama 3.1 has
+  uint32_t seed = 1;
+};
+
+// A byte-level BPE vocabulary with few merges and ChatML's special tokens, a ChatML template, and the weights.
+// Any text tokenizes and comes back.
+Status write_synthetic_gguf(const SyntheticModel& model, const std::string& path);
+
+}  // namespace recalld::testing
