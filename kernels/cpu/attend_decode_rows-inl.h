@@ -1,0 +1,219 @@
+// The inner loops of decode attention: up to kMaxRows rows against one tile, so that every code unpacked serves all
+// query heads that share it. Included once per target by foreach_target.
+#if defined(RECALLD_KERNELS_CPU_ATTEND_DECODE_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RECALLD_KERNELS_CPU_ATTEND_DECODE_ROWS_INL_H_
+#undef RECALLD_KERNELS_CPU_ATTEND_DECODE_ROWS_INL_H_
+#else
+#define RECALLD_KERNELS_CPU_ATTEND_DECODE_ROWS_INL_H_
+#endif
+
+#include "kernels/cpu/attend_codes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_PUSH_ATTRIBUTES("avx512vnni")
+#endif
+namespace recalld::kernels::HWY_NAMESPACE {
+
+// Rows worked on together: their sums and one unpacked vector fit in 16 registers.
+constexpr int kMaxRows = 4;
+
+// One row during a tile.
+struct RowWork {
+  const float* q = nullptr;       // [head_dim]
+  const Quad* q_quads = nullptr;  // [head_dim / 4], q rounded to 8 bits
+  int32_t q_bias = 0;             // what kKeyOffset adds to the integer dot product
+  float q_factor = 0;             // of the integer dot product, for the page's codebook
+  float mean = 0;                 // score of the page's key mean
+  float* acc = nullptr;           // [head_dim]
+  float w_factor = 0;             // of the integer weighted sums
+  Quad w_quads[kTileTokens / 4];
+  alignas(64) float p[kTileTokens];  // scores, then weights
+};
+
+// Addresses and sizes of the tile.
+struct TileWork {
+  int head_dim = 0;
+  float scale = 0;
+  int n = 0;       // tokens
+  int groups = 0;  // of 16 tokens, padded
+  CodePointer k, v;
+  const uint16_t* k_scale = nullptr;
+  const uint16_t* v_scale = nullptr;
+  const uint16_t* k_halves = nullptr;
+  const uint16_t* v_halves = nullptr;
+};
+
+template <int bits, int n_rows, int quad = 0>
+HWY_INLINE void score_quads(Vi* sums, Vu8 table, Vu8 block, const uint8_t* masks, int part, const RowWork* rows,
+                            int first_quad) {
+  const Levels levels = widen(unpack<bits, quad>(table, block, masks, 8, part));
+  for (int r = 0; r < n_rows; ++r) sums[r] = dot_key(sums[r], levels, rows[r].q_quads[first_quad + quad]);
+  if constexpr (quad + 1 < kQuads<bits>)
+    score_quads<bits, n_rows, quad + 1>(sums, table, block, masks, part, rows, first_quad);
+}
+
+template <int bits, int n_rows>
+HWY_NOINLINE void score_codes(const TileWork& tile, RowWork* rows) {
+  const F32 d;
+  const Vu8 table = level_table<bits>(kKeyOffset);
+  const int n_blocks = tile.head_dim / (4 * kQuads<bits>);
+  for (int g = 0; g < tile.groups; ++g) {
+    for (int part = 0; part < kParts; ++part) {
+      Vi sums[n_rows];
+      for (int r = 0; r < n_rows; ++r) sums[r] = hn::Set(I32(), -rows[r].q_bias);
+      const uint8_t* low = tile.k.low + static_cast<size_t>(g) * n_blocks * kBlock + part * kPartBytes;
+      const uint8_t* masks = tile.k.high + static_cast<size_t>(g) * n_blocks * (8 * kQuads<bits>);
+      for (int b = 0; b < n_blocks; ++b) {
+        score_quads<bits, n_rows>(sums, table, hn::Load(U8(), low), masks, part, rows, b * kQuads<bits>);
+        low += kBlock;
+        masks += 8 * kQuads<bits>;
+      }
+      const int at = g * 16 + part * kLanes;
+      const Vf k_scale = load_halves(tile.k_scale + at);
+      for (int r = 0; r < n_rows; ++r) {
+        const Vf dot = hn::Mul(hn::ConvertTo(d, sums[r]), hn::Set(d, rows[r].q_factor));
+        hn::Store(hn::Add(hn::Mul(dot, k_scale), hn::Set(d, rows[r].mean)), d, rows[r].p + at);
+      }
+    }
+  }
+}
+
+// Vectors of 16-bit numbers converted together, to hide the latency of the sums.
+constexpr int kHalfVectors = kLanes == 16 ? 4 : 2;
+
+template <int n_rows, int n_vectors>
+HWY_INLINE void score_half_vectors(const TileWork& tile, RowWork* rows, int vector) {
+  const F32 d;
+  Vf sums[n_rows][n_vectors];
+  const uint16_t* from[n_vectors];
+  for (int i = 0; i < n_vectors; ++i) {
+    const int group = (vector + i) / kParts;
+    from[i] = tile.k_halves + static_cast<size_t>(group) * tile.head_dim * 16 + (vector + i) % kParts * kLanes;
+    for (int r = 0; r < n_rows; ++r) sums[r][i] = hn::Zero(d);
+  }
+  for (int j = 0; j < tile.head_dim; ++j) {
+    Vf k[n_vectors];
+    for (int i = 0; i < n_vectors; ++i) k[i] = load_halves(from[i] + static_cast<size_t>(j) * 16);
+    for (int r = 0; r < n_rows; ++r) {
+      const Vf q = hn::Set(d, rows[r].q[j]);
+      for (int i = 0; i < n_vectors; ++i) sums[r][i] = hn::MulAdd(q, k[i], sums[r][i]);
+    }
+  }
+  for (int r = 0; r < n_rows; ++r)
+    for (int i = 0; i < n_vectors; ++i) {
+      const Vf scaled = hn::Mul(sums[r][i], hn::Set(d, tile.scale));
+      hn::Store(hn::Add(scaled, hn::Set(d, rows[r].mean)), d, rows[r].p + (vector + i) * kLanes);
+    }
+}
+
+template <int n_rows>
+HWY_NOINLINE void score_halves(const TileWork& tile, RowWork* rows) {
+  const int n_vectors = tile.groups * kParts;
+  int vector = 0;
+  for (; vector + kHalfVectors <= n_vectors; vector += kHalfVectors)
+    score_half_vectors<n_rows, kHalfVectors>(tile, rows, vector);
+  for (; vector < n_vectors; ++vector) score_half_vectors<n_rows, 1>(tile, rows, vector);
+}
+
+template <int bits, int n_rows, int quad = 0>
+HWY_INLINE void value_quads(Vi* sums, Vu8 table, Vu8 block, const uint8_t* masks, size_t mask_step, int part,
+                            const RowWork* rows, int first_quad) {
+  const Levels levels = widen(unpack<bits, quad>(table, block, masks, mask_step, part));
+  for (int r = 0; r < n_rows; ++r) sums[r] = dot_value(sums[r], levels, rows[r].w_quads[first_quad + quad]);
+  if constexpr (quad + 1 < kQuads<bits>)
+    value_quads<bits, n_rows, quad + 1>(sums, table, block, masks, mask_step, part, rows, first_quad);
+}
+
+template <int bits, int n_rows>
+HWY_NOINLINE void add_codes(const TileWork& tile, RowWork* rows) {
+  const F32 d;
+  const Vu8 table = level_table<bits>(0);
+  const int chunks = tile.head_dim / 16;
+  const int n_blocks = tile.groups * 4 / kQuads<bits>;
+  const size_t mask_step = static_cast<size_t>(chunks) * 8;
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    for (int part = 0; part < kParts; ++part) {
+      Vi sums[n_rows];
+      for (int r = 0; r < n_rows; ++r) sums[r] = hn::Zero(I32());
+      const uint8_t* low = tile.v.low + static_cast<size_t>(chunk) * kBlock + part * kPartBytes;
+      const uint8_t* masks = tile.v.high + static_cast<size_t>(chunk) * 8;
+      for (int b = 0; b < n_blocks; ++b) {
+        value_quads<bits, n_rows>(sums, table, hn::Load(U8(), low), masks, mask_step, part, rows, b * kQuads<bits>);
+        low += static_cast<size_t>(chunks) * kBlock;
+        masks += mask_step * kQuads<bits>;
+      }
+      for (int r = 0; r < n_rows; ++r) {
+        float* acc = rows[r].acc + chunk * 16 + part * kLanes;
+        const Vf added = hn::Mul(hn::ConvertTo(d, sums[r]), hn::Set(d, rows[r].w_factor));
+        hn::StoreU(hn::Add(hn::LoadU(d, acc), added), d, acc);
+      }
+    }
+  }
+}
+
+template <int n_rows, int n_vectors>
+HWY_INLINE void add_half_vectors(const TileWork& tile, RowWork* rows, int dim) {
+  const F32 d;
+  Vf sums[n_rows][n_vectors];
+  for (int r = 0; r < n_rows; ++r)
+    for (int i = 0; i < n_vectors; ++i) sums[r][i] = hn::LoadU(d, rows[r].acc + dim + i * kLanes);
+  for (int t = 0; t < tile.n; ++t) {
+    const uint16_t* from = tile.v_halves + static_cast<size_t>(t) * tile.head_dim + dim;
+    Vf v[n_vectors];
+    for (int i = 0; i < n_vectors; ++i) v[i] = load_halves(from + i * kLanes);
+    for (int r = 0; r < n_rows; ++r) {
+      const Vf p = hn::Set(d, rows[r].p[t]);
+      for (int i = 0; i < n_vectors; ++i) sums[r][i] = hn::MulAdd(p, v[i], sums[r][i]);
+    }
+  }
+  for (int r = 0; r < n_rows; ++r)
+    for (int i = 0; i < n_vectors; ++i) hn::StoreU(sums[r][i], d, rows[r].acc + dim + i * kLanes);
+}
+
+template <int n_rows>
+HWY_NOINLINE void add_halves(const TileWork& tile, RowWork* rows) {
+  constexpr int kStep = kHalfVectors * kLanes;
+  int dim = 0;
+  for (; dim + kStep <= tile.head_dim; dim += kStep) add_half_vectors<n_rows, kHalfVectors>(tile, rows, dim);
+  for (; dim < tile.head_dim; dim += kLanes) add_half_vectors<n_rows, 1>(tile, rows, dim);
+}
+
+// The loop for a width and a number of rows.
+using TileLoop = void (*)(const TileWork&, RowWork*);
+
+template <int n_rows>
+TileLoop score_loop(int bits) {
+  switch (bits) {
+    case 2:
+      return score_codes<2, n_rows>;
+    case 3:
+      return score_codes<3, n_rows>;
+    case 4:
+      return score_codes<4, n_rows>;
+    default:
+      return score_halves<n_rows>;
+  }
+}
+
+template <int n_rows>
+TileLoop value_loop(int bits) {
+  switch (bits) {
+    case 2:
+      return add_codes<2, n_rows>;
+    case 3:
+      return add_codes<3, n_rows>;
+    case 4:
+      return add_codes<4, n_rows>;
+    default:
+      return add_halves<n_rows>;
+  }
+}
+
+}  // namespace recalld::kernels::HWY_NAMESPACE
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_POP_ATTRIBUTES
+#endif
+HWY_AFTER_NAMESPACE();
+
+#endif  // RECALLD_KERNELS_CPU_ATTEND_DECODE_ROWS_INL_H_

@@ -1,0 +1,143 @@
+// A tile of a page as f32: keys [head_dim][64 tokens], values [64 tokens][head_dim], as the matrix products of block
+// attention want them. Tokens past the tile's end become 0. Included once per target by foreach_target.
+#if defined(RECALLD_KERNELS_CPU_EXPAND_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RECALLD_KERNELS_CPU_EXPAND_TILE_INL_H_
+#undef RECALLD_KERNELS_CPU_EXPAND_TILE_INL_H_
+#else
+#define RECALLD_KERNELS_CPU_EXPAND_TILE_INL_H_
+#endif
+
+#include "kernels/cpu/attend_codes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_PUSH_ATTRIBUTES("avx512vnni")
+#endif
+namespace recalld::kernels::HWY_NAMESPACE {
+
+// Byte `b` of each lane, sign-extended.
+template <int b>
+HWY_INLINE Vf byte_lanes(Vu8 levels) {
+  const Vi lanes = hn::BitCast(I32(), levels);
+  return hn::ConvertTo(F32(), hn::ShiftRight<24>(hn::ShiftLeft<24 - 8 * b>(lanes)));
+}
+
+template <int b>
+HWY_INLINE void store_key_dim(Vu8 levels, Vf scale, float mean, float* to) {
+  hn::Store(hn::MulAdd(byte_lanes<b>(levels), scale, hn::Set(F32(), mean)), F32(), to);
+}
+
+template <int bits, int quad = 0>
+HWY_INLINE void expand_key_quads(Vu8 table, Vu8 block, const uint8_t* masks, int part, Vf scale, const float* mean,
+                                 float* to) {
+  const Vu8 levels = unpack<bits, quad>(table, block, masks, 8, part);
+  store_key_dim<0>(levels, scale, mean[0], to);
+  store_key_dim<1>(levels, scale, mean[1], to + kTileTokens);
+  store_key_dim<2>(levels, scale, mean[2], to + 2 * kTileTokens);
+  store_key_dim<3>(levels, scale, mean[3], to + 3 * kTileTokens);
+  if constexpr (quad + 1 < kQuads<bits>)
+    expand_key_quads<bits, quad + 1>(table, block, masks, part, scale, mean + 4, to + 4 * kTileTokens);
+}
+
+template <int bits>
+HWY_NOINLINE void expand_key_codes(CodePointer codes, const uint16_t* scales, const float* mean, int head_dim,
+                                   int groups, float* to) {
+  const Vu8 table = level_table<bits>(0);
+  const int n_blocks = head_dim / (4 * kQuads<bits>);
+  for (int g = 0; g < groups; ++g) {
+    for (int part = 0; part < kParts; ++part) {
+      const int at = g * 16 + part * kLanes;
+      const Vf scale = hn::Mul(load_halves(scales + at), hn::Set(F32(), lloyd_max(bits).unit));
+      for (int b = 0; b < n_blocks; ++b) {
+        const size_t block = static_cast<size_t>(g) * n_blocks + b;
+        const int dim = b * 4 * kQuads<bits>;
+        expand_key_quads<bits>(table, hn::Load(U8(), codes.low + block * kBlock + part * kPartBytes),
+                               codes.high + block * (8 * kQuads<bits>), part, scale, mean + dim,
+                               to + dim * kTileTokens + at);
+      }
+    }
+  }
+}
+
+template <int bits, int quad = 0>
+HWY_INLINE void expand_value_quads(Vu8 table, Vu8 block, const uint8_t* masks, size_t mask_step, int part,
+                                   const float* scales, int head_dim, float* to) {
+  const F32 d;
+  const Vu8 levels = unpack<bits, quad>(table, block, masks, mask_step, part);
+  hn::Store(hn::Mul(byte_lanes<0>(levels), hn::Set(d, scales[0])), d, to);
+  hn::Store(hn::Mul(byte_lanes<1>(levels), hn::Set(d, scales[1])), d, to + head_dim);
+  hn::Store(hn::Mul(byte_lanes<2>(levels), hn::Set(d, scales[2])), d, to + 2 * head_dim);
+  hn::Store(hn::Mul(byte_lanes<3>(levels), hn::Set(d, scales[3])), d, to + 3 * head_dim);
+  if constexpr (quad + 1 < kQuads<bits>)
+    expand_value_quads<bits, quad + 1>(table, block, masks, mask_step, part, scales + 4, head_dim, to + 4 * head_dim);
+}
+
+template <int bits>
+HWY_NOINLINE void expand_value_codes(CodePointer codes, const uint16_t* scales, int head_dim, int groups, float* to) {
+  const Vu8 table = level_table<bits>(0);
+  const int chunks = head_dim / 16;
+  const int n_blocks = groups * 4 / kQuads<bits>;
+  const size_t mask_step = static_cast<size_t>(chunks) * 8;
+  alignas(64) float scale[kTileTokens];
+  for (int t = 0; t < groups * 16; t += kLanes)
+    hn::Store(hn::Mul(load_halves(scales + t), hn::Set(F32(), lloyd_max(bits).unit)), F32(), scale + t);
+  for (int b = 0; b < n_blocks; ++b) {
+    const int token = b * 4 * kQuads<bits>;
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const uint8_t* low = codes.low + (static_cast<size_t>(b) * chunks + chunk) * kBlock;
+      const uint8_t* masks = codes.high + static_cast<size_t>(b) * kQuads<bits> * mask_step + chunk * 8;
+      for (int part = 0; part < kParts; ++part)
+        expand_value_quads<bits>(table, hn::Load(U8(), low + part * kPartBytes), masks, mask_step, part, scale + token,
+                                 head_dim, to + token * head_dim + chunk * 16 + part * kLanes);
+    }
+  }
+}
+
+inline void expand_key_halves(const uint16_t* halves, const float* mean, int head_dim, int groups, float* to) {
+  const F32 d;
+  for (int g = 0; g < groups; ++g)
+    for (int j = 0; j < head_dim; ++j)
+      for (int lane = 0; lane < 16; lane += kLanes)
+        hn::Store(
+            hn::Add(load_halves(halves + (static_cast<size_t>(g) * head_dim + j) * 16 + lane), hn::Set(d, mean[j])), d,
+            to + j * kTileTokens + g * 16 + lane);
+}
+
+inline void expand_value_halves(const uint16_t* halves, int head_dim, int n, float* to) {
+  for (int i = 0; i < n * head_dim; i += kLanes) hn::Store(load_halves(halves + i), F32(), to + i);
+}
+
+// mean: [head_dim], zeros for none. k: [head_dim][kTileTokens]; columns past the padded end are zeroed, so that scores
+// there are numbers (they are masked).
+inline void expand_keys(const PageSlice& page, int token, int groups, const float* mean, int head_dim, float* k) {
+  if (groups * 16 < kTileTokens) std::fill_n(k, head_dim * kTileTokens, 0.0F);
+  if (page.k_bits == 16) return expand_key_halves(halves_at(page.k, head_dim, token), mean, head_dim, groups, k);
+  const CodePointer codes = codes_at(page.k, page.n_tokens, head_dim, page.k_bits, token);
+  const uint16_t* scales = page.k_scale + token;
+  if (page.k_bits == 4) return expand_key_codes<4>(codes, scales, mean, head_dim, groups, k);
+  if (page.k_bits == 3) return expand_key_codes<3>(codes, scales, mean, head_dim, groups, k);
+  return expand_key_codes<2>(codes, scales, mean, head_dim, groups, k);
+}
+
+// v: [kTileTokens][head_dim].
+inline void expand_values(const PageSlice& page, int token, int n, int head_dim, float* v) {
+  const int groups = padded_tokens(n) / kTokenGroup;
+  if (page.v_bits == 16) {
+    expand_value_halves(halves_at(page.v, head_dim, token), head_dim, n, v);
+  } else {
+    const CodePointer codes = codes_at(page.v, page.n_tokens, head_dim, page.v_bits, token);
+    const uint16_t* scales = page.v_scale + token;
+    if (page.v_bits == 4) expand_value_codes<4>(codes, scales, head_dim, groups, v);
+    if (page.v_bits == 3) expand_value_codes<3>(codes, scales, head_dim, groups, v);
+    if (page.v_bits == 2) expand_value_codes<2>(codes, scales, head_dim, groups, v);
+  }
+  std::fill(v + n * head_dim, v + kTileTokens * head_dim, 0.0F);
+}
+
+}  // namespace recalld::kernels::HWY_NAMESPACE
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_POP_ATTRIBUTES
+#endif
+HWY_AFTER_NAMESPACE();
+
+#endif  // RECALLD_KERNELS_CPU_EXPAND_TILE_INL_H_

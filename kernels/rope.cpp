@@ -1,0 +1,38 @@
+#include "kernels/rope.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace recalld::kernels {
+
+RopeShift::RopeShift(const RopeSpec& spec, int32_t offset) : neox_(spec.neox), n_dims_(spec.n_dims), offset_(offset) {
+  // Offsets reach tens of thousands: the angle needs more than f32 has.
+  for (const float frequency : spec.inv_freq) {
+    const double angle = static_cast<double>(offset) * static_cast<double>(frequency);
+    cos_.push_back(static_cast<float>(std::cos(angle)));
+    sin_.push_back(static_cast<float>(std::sin(angle)));
+  }
+}
+
+void RopeShift::rotate(int n_rows, int head_dim, const float* in, size_t stride, float* out) const {
+  const int half = n_dims_ / 2;
+  const int step = neox_ ? 1 : 2;
+  const int partner = neox_ ? half : 1;
+  for (int row = 0; row < n_rows; ++row) {
+    const float* from = in + static_cast<size_t>(row) * stride;
+    float* to = out + static_cast<size_t>(row) * static_cast<size_t>(head_dim);
+    if (offset_ == 0) {
+      if (from != to) std::copy_n(from, head_dim, to);
+      continue;
+    }
+    for (int i = 0; i < half; ++i) {
+      const float x = from[i * step];
+      const float y = from[i * step + partner];
+      to[i * step] = x * cos_[i] - y * sin_[i];
+      to[i * step + partner] = x * sin_[i] + y * cos_[i];
+    }
+    if (from != to) std::copy(from + n_dims_, from + head_dim, to + n_dims_);
+  }
+}
+
+}  // namespace recalld::kernels
