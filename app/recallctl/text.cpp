@@ -11,6 +11,9 @@
 namespace recalld::recallctl {
 namespace {
 
+// Kept free for the rate and the time left, so that the bar does not change its length.
+constexpr int kRateColumns = 36;
+
 size_t characters(const std::string& text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char byte) { return (static_cast<uint8_t>(byte) & 0xC0) != 0x80; }));
@@ -71,10 +74,10 @@ std::string progress_text(int64_t done, int64_t total, double per_second, int co
   const double part = total > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0) : 1.0;
   std::string tail =
       fmt::format(" {:3.0f} %  {}/{} tokens", std::floor(part * 100), count_text(done), count_text(total));
+  const int room = std::min(columns - static_cast<int>(tail.size()) - kRateColumns, 40);
   if (per_second > 0)
     tail += fmt::format("  {:.0f} tokens/s  {} left", per_second,
                         duration_text(static_cast<double>(total - done) / per_second));
-  const int room = std::min(columns - static_cast<int>(tail.size()) - 3, 40);
   std::string bar;
   if (room >= 5) {
     const auto filled = static_cast<size_t>(std::floor(part * room));
