@@ -18,10 +18,14 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/status.h"
+#include "storage/options.h"
 #include "storage/rows.h"
 
 namespace recalld::storage {
+
+class Writer;
 
 class KvStore {
  public:
@@ -58,11 +62,11 @@ class KvStore {
   // session and chunk, when the bytes are not those that were written.
   Result<AlignedBuffer> load_chunk(std::string_view session, int32_t idx);
 
-  // Forgets the trunk and all chunks of a session; fast, its bytes stay in free pages of the file until reused.
-  // ok when there is nothing.
+  // Forgets the trunk and all chunks of a session, in several transactions when they are many: the trunk in the first.
+  // ok when there is nothing. The file keeps its size; what is freed is reused. Cost: as writing the same bytes.
   Status drop_trunk(std::string_view session);
 
-  // drop_trunk that leaves none of the payload bytes in kv.db or its WAL, those of chunks dropped earlier included.
+  // drop_trunk that leaves nothing of the session in kv.db or its WAL, chunks dropped earlier included.
   Status remove_session(std::string_view session);
 
   // Payload bytes stored for a session.
@@ -90,6 +94,16 @@ class KvStore {
  private:
   friend class Stores;
   struct Impl;
+  using SessionExists = std::function<Result<bool>(std::string_view session)>;
+
+  // Opens <directory>/kv.db, setting a damaged one aside. session_exists is called on the writer thread. Adds to notes.
+  static Result<std::unique_ptr<KvStore>> open(const std::string& directory, const Clock& clock,
+                                               const StoreOptions& options, Writer& writer,
+                                               SessionExists session_exists, std::vector<std::string>& notes);
+  // Finishes what a removal cut short has left to do.
+  Status finish_removals();
+  Status probe();
+
   explicit KvStore(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

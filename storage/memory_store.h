@@ -19,11 +19,11 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "storage/options.h"
 #include "storage/rows.h"
 
 namespace recalld::storage {
 
-class ReaderPool;
 class Writer;
 
 class MemoryStore {
@@ -88,6 +88,17 @@ class MemoryStore {
  private:
   friend class Stores;
   struct Impl;
+
+  // Opens <directory>/memory.db, making or upgrading it. Adds to notes.
+  static Result<std::unique_ptr<MemoryStore>> open(const std::string& directory, const Clock& clock,
+                                                   const StoreOptions& options, Writer& writer,
+                                                   std::vector<std::string>& notes);
+  // On the writer thread only.
+  Result<bool> exists(std::string_view session);
+  // Finishes what a removal cut short has left to do.
+  Status finish_removals();
+  Status probe();
+
   explicit MemoryStore(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,7 +1,6 @@
 // Both stores of a data directory, opened together under its lock, with their one writer thread.
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,22 +10,15 @@
 #include "base/status.h"
 #include "storage/kv_store.h"
 #include "storage/memory_store.h"
+#include "storage/options.h"
 
 namespace recalld::storage {
-
-struct StoreOptions {
-  int32_t busy_timeout_ms = 5000;         // how long to wait for a lock that another process holds on a file
-  int32_t max_readers = 4;                // connections for reading, per file; more callers wait
-  size_t queue_jobs = 1024;               // waiting writes; more callers wait
-  size_t queue_bytes = size_t{64} << 20;  // payload bytes of waiting writes; one write is always let in
-  std::string vfs;                        // name of the SQLite VFS; empty = the default one
-};
 
 class Stores {
  public:
   // Creates the directory (0700) and the files (0600) when missing, locks the directory, migrates, and removes KV of
-  // sessions that memory.db does not have (a deletion cut short). clock is read from the writer thread only and
-  // outlives the stores. Errors:
+  // sessions that memory.db does not have and bytes that a deletion cut short has left. clock is read from the writer
+  // thread only and outlives the stores. Errors:
   //   kFailedPrecondition  another process has the directory open (names it), or a file has a newer schema
   //   kCorrupt             memory.db is damaged or not ours; it is left untouched
   //   kStorageFull         the directory or a file cannot be written
@@ -42,9 +34,10 @@ class Stores {
   MemoryStore& memory();
   KvStore& kv();
 
-  // Deletes a session from both files, every byte of it. kNotFound when memory.db has none (leftovers in kv.db are
-  // removed all the same). When memory.db succeeded and kv.db did not, the error says so: the session is gone for
-  // every reader, and the rest is removed by the next call or the next open.
+  // Deletes a session from both files, every byte of it; also the copies of kv.db that were set aside, as they may hold
+  // some. Copies of memory.db (backups, and those kept before an upgrade) are the operator's and stay. kNotFound when
+  // memory.db has none (leftovers in kv.db are removed all the same). When memory.db succeeded and kv.db did not, the
+  // error says so: the session is gone for every reader, and the rest is removed by the next call or the next open.
   Status remove_session(std::string_view session);
 
   // ok, or why writing fails: memory.db's reason before kv.db's.
