@@ -22,53 +22,53 @@ namespace recalld::daemon {
 
 // One message of a conversation. Text is valid UTF-8 without NUL (callers check with check_text).
 struct Message {
-  std::string role;                    // "user", "assistant", "system"
-  std::string speaker;                 // a person's name, or empty
+  std::string role;     // "user", "assistant", "system"
+  std::string speaker;  // a person's name, or empty
   std::string text;
-  std::optional<int64_t> time_ms;      // when it was said, Unix milliseconds; none = now, or unknown on import
+  std::optional<int64_t> time_ms;  // when it was said, Unix milliseconds; none = now, or unknown on import
 };
 
 struct SamplingOptions {
-  float temperature = 1.0F;            // 0 = greedy
+  float temperature = 1.0F;  // 0 = greedy
   float top_p = 1.0F;
-  int32_t top_k = 0;                   // 0 = off
+  int32_t top_k = 0;  // 0 = off
   float min_p = 0.0F;
   float repeat_penalty = 1.0F;
   float frequency_penalty = 0.0F;
   float presence_penalty = 0.0F;
-  std::optional<uint64_t> seed;        // none = random
-  int32_t max_tokens = 0;              // 0 = until the model stops or the window is full
-  std::vector<std::string> stop;       // at most 16 strings; never part of the answer
+  std::optional<uint64_t> seed;   // none = random
+  int32_t max_tokens = 0;         // 0 = until the model stops or the window is full
+  std::vector<std::string> stop;  // at most 16 strings; never part of the answer
 };
 
 struct ChatRequest {
   std::string principal;
-  std::string session;                 // empty: stateless, nothing is remembered
-  std::vector<Message> messages;       // the last one is the user's
+  std::string session;            // empty: stateless, nothing is remembered
+  std::vector<Message> messages;  // the last one is the user's
   SamplingOptions sampling;
-  bool remember = true;                // with a session: append the question and the answer to it
+  bool remember = true;  // with a session: append the question and the answer to it
 };
 
 // What an answer was made from.
 struct RecallReport {
-  int64_t tokens_reused = 0;           // history tokens taken from memory, not read again
-  int64_t tokens_read = 0;             // prompt tokens that went through the model for this answer
-  int64_t tokens_pending = 0;          // history tokens not yet in memory
-  int64_t view_bytes = 0;              // bytes of KV the query could attend to
-  int64_t view_f16_bytes = 0;          // the same tokens in 16 bits
+  int64_t tokens_reused = 0;   // history tokens taken from memory, not read again
+  int64_t tokens_read = 0;     // prompt tokens that went through the model for this answer
+  int64_t tokens_pending = 0;  // history tokens not yet in memory
+  int64_t view_bytes = 0;      // bytes of KV the query could attend to
+  int64_t view_f16_bytes = 0;  // the same tokens in 16 bits
   int64_t pages = 0;
-  double load_ms = 0;                  // pages from disk
+  double load_ms = 0;  // pages from disk
   double queue_ms = 0;
-  double first_token_ms = 0;           // from the request to the first token
+  double first_token_ms = 0;  // from the request to the first token
   double decode_tokens_per_s = 0;
 };
 
 struct ChatResult {
   std::string text;
-  std::string finish_reason;           // "stop" or "length"
-  int64_t prompt_tokens = 0;           // reused + read
+  std::string finish_reason;  // "stop" or "length"
+  int64_t prompt_tokens = 0;  // reused + read
   int64_t completion_tokens = 0;
-  int64_t user_turn = -1;              // transcript index of the question, with a session and remember
+  int64_t user_turn = -1;  // transcript index of the question, with a session and remember
   int64_t assistant_turn = -1;
   RecallReport recall;
 };
@@ -87,32 +87,32 @@ class ChatSink {
 };
 
 struct SessionInfo {
-  std::string id;                      // "s_" and 26 characters
+  std::string id;  // "s_" and 26 characters
   std::string title;
   int64_t created_ms = 0;
   int64_t updated_ms = 0;
   int64_t turns = 0;
-  std::string style;                   // "template" or "plain": how turns are written for the model
+  std::string style;  // "template" or "plain": how turns are written for the model
 };
 
 struct MemoryInfo {
   int64_t turns = 0;
-  int64_t tokens_total = 0;            // of the transcript as the model reads it
-  int64_t tokens_ready = 0;            // in memory
+  int64_t tokens_total = 0;  // of the transcript as the model reads it
+  int64_t tokens_ready = 0;  // in memory
   int64_t tokens_pending = 0;
   int64_t pages = 0;
   int64_t bytes_disk = 0;
   int64_t bytes_ram = 0;
-  int64_t bytes_f16 = 0;               // tokens_ready in 16 bits
+  int64_t bytes_f16 = 0;  // tokens_ready in 16 bits
   std::string codec;
-  std::string state;                   // "ready", "reading", "rebuilding", "waiting"
-  int64_t pages_dropped = 0;           // failed their checksum or fingerprint and were rebuilt
+  std::string state;          // "ready", "reading", "rebuilding", "waiting"
+  int64_t pages_dropped = 0;  // failed their checksum or fingerprint and were rebuilt
 };
 
 struct ImportResult {
   int64_t turns = 0;
   int64_t first_turn = 0;
-  bool duplicate = false;              // the same content was imported before; nothing was added
+  bool duplicate = false;  // the same content was imported before; nothing was added
 };
 
 struct Turn {
@@ -121,7 +121,7 @@ struct Turn {
 };
 
 struct ModelCard {
-  std::string id;                      // file name without .gguf
+  std::string id;  // file name without .gguf
   std::string path;
   std::string architecture;
   int64_t context = 0;
@@ -130,7 +130,7 @@ struct ModelCard {
 };
 
 struct StoreCheck {
-  std::string name;                    // "memory.db", "kv.db"
+  std::string name;  // "memory.db", "kv.db"
   bool ok = true;
   std::vector<std::string> problems;
 };
@@ -156,7 +156,8 @@ class Service {
   // All or nothing; on return the turns survive kill -9 and power loss. Returns the index of the first new turn.
   virtual Result<int64_t> append(const std::string& principal, const std::string& id,
                                  std::span<const Message> messages) = 0;
-  // As append, for a whole file; content_digest recognises a repeated import. `style` "plain" sessions suit named speakers.
+  // As append, for a whole file; content_digest recognises a repeated import. `style` "plain" sessions suit named
+  // speakers.
   virtual Result<ImportResult> import(const std::string& principal, const std::string& id,
                                       std::span<const Message> messages, const std::string& content_digest) = 0;
 

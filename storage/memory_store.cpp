@@ -153,17 +153,32 @@ Result<SessionRow> MemoryStore::session(std::string_view principal, std::string_
   });
 }
 
+namespace {
+
+Result<std::vector<SessionRow>> collect_sessions(Statement statement) {
+  std::vector<SessionRow> rows;
+  while (true) {
+    RECALLD_ASSIGN_OR_RETURN(const bool row, statement.step());
+    if (!row) return rows;
+    rows.push_back(session_of(statement));
+  }
+}
+
+}  // namespace
+
 Result<std::vector<SessionRow>> MemoryStore::sessions(std::string_view principal) {
   return impl_->file->read_value<std::vector<SessionRow>>([&](Database& database) -> Result<std::vector<SessionRow>> {
     RECALLD_ASSIGN_OR_RETURN(Statement statement, database.prepare(std::string(kSessionColumns) +
                                                                    "WHERE principal = ? ORDER BY updated_ms DESC, id"));
     statement.bind(1, principal);
-    std::vector<SessionRow> rows;
-    while (true) {
-      RECALLD_ASSIGN_OR_RETURN(const bool row, statement.step());
-      if (!row) return rows;
-      rows.push_back(session_of(statement));
-    }
+    return collect_sessions(std::move(statement));
+  });
+}
+
+Result<std::vector<SessionRow>> MemoryStore::all_sessions() {
+  return impl_->file->read_value<std::vector<SessionRow>>([&](Database& database) -> Result<std::vector<SessionRow>> {
+    RECALLD_ASSIGN_OR_RETURN(Statement statement, database.prepare(std::string(kSessionColumns) + "ORDER BY id"));
+    return collect_sessions(std::move(statement));
   });
 }
 

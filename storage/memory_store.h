@@ -42,6 +42,9 @@ class MemoryStore {
   // All sessions of a principal, most recently updated first.
   Result<std::vector<SessionRow>> sessions(std::string_view principal);
 
+  // All sessions of all principals, by id.
+  Result<std::vector<SessionRow>> all_sessions();
+
   // The ids of all sessions of all principals, sorted.
   Result<std::vector<std::string>> session_ids();
 
