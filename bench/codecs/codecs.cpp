@@ -1,0 +1,112 @@
+// The codecs next to libllama's own caches: size, what they do to predictions, and time.
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "bench/codecs/kernel_times.h"
+#include "bench/codecs/quality.h"
+#include "bench/report.h"
+#include "quant/codec.h"
+#include "runtime/tokenizer.h"
+
+namespace recalld::bench {
+namespace {
+
+struct Settings {
+  QualitySettings quality;
+  KernelShape kernels;
+  std::string text = "data/sample_prose.txt";
+  int tokens = 4096;
+  std::vector<std::string> codecs = {"none16",          "turboquant-4", "turboquant-4-plain", "turboquant-k4v3",
+                                     "turboquant-k4v2", "turboquant-3", "turboquant-k3v2",    "turboquant-2"};
+  bool no_quality = false;
+};
+
+// "turboquant-k4v3-plain" is tq_k4v3_plain in figure names, "turboquant-4" tq4.
+std::string figure_name(const std::string& codec) {
+  const std::string prefix = "turboquant-";
+  if (!codec.starts_with(prefix)) return codec;
+  std::string rest = codec.substr(prefix.size());
+  std::ranges::replace(rest, '-', '_');
+  return (rest.starts_with('k') ? "tq_" : "tq") + rest;
+}
+
+std::vector<int32_t> tokens_of(const runtime::Model& model, const runtime::Tokenizer& tokenizer,
+                               const Settings& settings) {
+  std::ifstream file(settings.text);
+  if (!file) throw std::runtime_error("cannot read " + settings.text + "; give a text with --text");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::vector<int32_t> tokens = tokenizer.prompt_start();
+  const std::vector<int32_t> body = tokenizer.tokenize(text);
+  tokens.insert(tokens.end(), body.begin(), body.end());
+  const size_t limit = std::min<size_t>(settings.tokens > 0 ? static_cast<size_t>(settings.tokens) : tokens.size(),
+                                        static_cast<size_t>(model.info().n_ctx_train));
+  if (tokens.size() > limit) tokens.resize(limit);
+  if (tokens.size() < 2) throw std::runtime_error(settings.text + " has fewer than two tokens");
+  return tokens;
+}
+
+void add_quality(const Settings& settings, Report& report) {
+  runtime::ModelOptions options;
+  options.path = settings.quality.model;
+  auto model = runtime::Model::load(options);
+  if (!model.ok()) throw std::runtime_error(model.status().to_string());
+  const runtime::Tokenizer tokenizer(*model);
+  const std::vector<int32_t> tokens = tokens_of(**model, tokenizer, settings);
+  report.add("tokens", static_cast<double>(tokens.size()), "tokens");
+  for (const Quality& quality : measure_quality(settings.quality, *model, tokens, settings.codecs)) {
+    const std::string name = figure_name(quality.name);
+    report.add("bits_" + name, quality.bits, "bits/number");
+    report.add("bits_reading_" + name, quality.bits_reading, "bits/number");
+    report.add("ppl_" + name, quality.perplexity, "perplexity");
+    report.add("kl_" + name, quality.kl, "nats", "libllama f16");
+    report.add("top1_" + name, quality.top1, "share", "libllama f16");
+  }
+}
+
+void run(const Settings& settings) {
+  const std::filesystem::path model(settings.no_quality ? "" : settings.quality.model);
+  Report report("codecs", model.filename().string());
+  if (!settings.no_quality) add_quality(settings, report);
+  for (const KernelTimes& times : measure_kernels(settings.kernels, settings.codecs)) {
+    const std::string name = figure_name(times.name);
+    report.add("encode_ns_" + name, times.encode_ns, "ns/vector");
+    report.add("attend_ns_" + name, times.attend_ns, "ns/key");
+  }
+  if (report.finish() != 0) throw std::runtime_error("the figures could not be written");
+}
+
+}  // namespace
+}  // namespace recalld::bench
+
+int main(int argc, char** argv) {
+  recalld::bench::Settings settings;
+  if (const char* model = std::getenv("RECALLD_MODEL"); model != nullptr) settings.quality.model = model;
+  CLI::App app("Codecs against libllama's f16, q8_0 and q4_0 caches: bits, perplexity, KL, time");
+  app.add_option("--model", settings.quality.model, "GGUF (default: RECALLD_MODEL)");
+  app.add_option("--text", settings.text, "text that is read");
+  app.add_option("--tokens", settings.tokens, "tokens of it, 0 for all that fit the model's window");
+  app.add_option("--codecs", settings.codecs, "names of our codecs")->delimiter(',');
+  app.add_option("--threads", settings.quality.threads, "threads of both sides, where a model runs");
+  app.add_option("--block", settings.quality.block, "tokens read at once");
+  app.add_option("--page", settings.quality.page_tokens, "tokens of a page");
+  app.add_option("--pinned", settings.quality.pinned, "first tokens kept in 16 bits");
+  app.add_option("--recent", settings.quality.recent, "newest tokens kept in 16 bits");
+  app.add_option("--head-dim", settings.kernels.head_dim, "head_dim of the timed kernels");
+  app.add_option("--repeats", settings.kernels.repeats, "repetitions of the timed kernels");
+  app.add_flag("--no-quality", settings.no_quality, "times only; needs no model");
+  CLI11_PARSE(app, argc, argv);
+  settings.kernels.page_tokens = settings.quality.page_tokens;
+  try {
+    recalld::bench::run(settings);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

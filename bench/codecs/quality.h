@@ -1,0 +1,37 @@
+// What a cache's rounding does to a model's predictions, teacher-forced on real text: every cache reads the same text
+// block by block, and each block's logits are compared with those of libllama's 16-bit cache.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/model.h"
+
+namespace recalld::bench {
+
+struct QualitySettings {
+  std::string model;
+  int threads = 1;
+  int block = 64;        // tokens read at once
+  int page_tokens = 64;  // tokens of a page; a page is coded as soon as this many rows beyond `recent` are there
+  int pinned = 0;        // first tokens, kept in 16-bit pages
+  int recent = 0;        // newest tokens, kept in 16-bit rows
+};
+
+struct Quality {
+  std::string name;         // of a codec or of a ggml type
+  double bits = 0;          // per number held after the text: pages whole, pinned and 16-bit rows included
+  double bits_reading = 0;  // the same, averaged over the reading: what was held while each token was predicted
+  double perplexity = 0;
+  double kl = 0;    // mean over tokens of KL(libllama f16 || this), nats
+  double top1 = 0;  // share of tokens with the same most probable next token as libllama f16
+};
+
+// ggml's types first, then `codecs` (names for quant::make_codec), in their order.
+std::vector<Quality> measure_quality(const QualitySettings& settings, std::shared_ptr<const runtime::Model> model,
+                                     std::span<const int32_t> tokens, const std::vector<std::string>& codecs);
+
+}  // namespace recalld::bench
