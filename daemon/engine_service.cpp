@@ -60,6 +60,7 @@ EngineService::EngineService(const ServiceOptions& options, const Clock& clock, 
   const int32_t room = engine->context() - options.block_tokens;
   context.trunk.view_tokens = options.view_tokens > 0 ? std::min(options.view_tokens, room) : room;
   context.trunk.plan = std::move(plan);
+  trunk_options_ = context.trunk;
   loop_ = std::make_unique<EngineLoop>(std::move(context), std::move(engine), options_);
 }
 
@@ -70,8 +71,9 @@ Status EngineService::resume() {
   for (const storage::SessionRow& row : rows) {
     if (row.turns == 0) continue;
     const auto trunk = stores_->kv().trunk(row.id);
-    if (trunk.ok() && trunk->has_value() && (*trunk)->n_turns >= row.turns) continue;
-    loop_->wake(row.id, episodes::parse_style(row.style).value_or(default_style()));
+    if (trunk.ok() && trunk->has_value() && (*trunk)->n_turns >= row.turns && is_current(**trunk, style_of(row)))
+      continue;
+    loop_->wake(row.id, style_of(row));
   }
   return ok_status();
 }
@@ -108,6 +110,16 @@ Result<storage::SessionRow> EngineService::owned(const std::string& principal, c
 
 episodes::Style EngineService::default_style() const {
   return format_of(episodes::Style::kTemplate).ok() ? episodes::Style::kTemplate : episodes::Style::kPlain;
+}
+
+episodes::Style EngineService::style_of(const storage::SessionRow& row) const {
+  return episodes::parse_style(row.style).value_or(default_style());
+}
+
+bool EngineService::is_current(const storage::TrunkRow& trunk, episodes::Style style) const {
+  const auto format = format_of(style);
+  return format.ok() &&
+         trunk.fingerprint == episodes::trunk_fingerprint(model_->fingerprint(), format->version(), trunk_options_);
 }
 
 Result<episodes::TranscriptFormat> EngineService::format_of(episodes::Style style) const {
@@ -157,12 +169,12 @@ Result<MemoryInfo> EngineService::memory(const std::string& principal, const std
   } else {
     info.codec = options_.codec;
     RECALLD_ASSIGN_OR_RETURN(const auto trunk, stores_->kv().trunk(id));
-    if (trunk.has_value()) {
+    info.state = "ready";
+    if (trunk.has_value() && is_current(*trunk, style_of(row))) {
       info.turns = trunk->n_turns;
       info.tokens_ready = info.tokens_total = trunk->n_tokens;
     }
     info.bytes_f16 = info.tokens_ready * static_cast<int64_t>(model_->cache_shape().f16_bytes_per_token());
-    info.state = "ready";
   }
   if (info.turns < row.turns) info.state = live.has_value() && info.state == "rebuilding" ? "rebuilding" : "reading";
   info.turns = row.turns;
@@ -207,7 +219,7 @@ Result<int64_t> EngineService::append(const std::string& principal, const std::s
   RECALLD_ASSIGN_OR_RETURN(const storage::SessionRow session, owned(principal, id));
   RECALLD_ASSIGN_OR_RETURN(std::vector<storage::TurnRow> rows, rows_of(messages, true));
   RECALLD_ASSIGN_OR_RETURN(const int64_t first, stores_->memory().append_turns(id, std::move(rows)));
-  loop_->wake(id, episodes::parse_style(session.style).value_or(default_style()));
+  loop_->wake(id, style_of(session));
   return first;
 }
 
@@ -217,7 +229,7 @@ Result<ImportResult> EngineService::import(const std::string& principal, const s
   RECALLD_ASSIGN_OR_RETURN(std::vector<storage::TurnRow> rows, rows_of(messages, false));
   RECALLD_ASSIGN_OR_RETURN(const storage::ImportOutcome outcome,
                            stores_->memory().import_turns(id, content_digest, std::move(rows)));
-  loop_->wake(id, episodes::parse_style(session.style).value_or(default_style()));
+  loop_->wake(id, style_of(session));
   return ImportResult{outcome.turns, outcome.first_turn, outcome.duplicate};
 }
 
@@ -279,7 +291,7 @@ Result<std::vector<Message>> EngineService::new_messages(const std::string& sess
 
 Status EngineService::chat_in_session(const ChatRequest& request, std::shared_ptr<ChatSink> sink) {
   RECALLD_ASSIGN_OR_RETURN(const storage::SessionRow session, owned(request.principal, request.session));
-  const episodes::Style style = episodes::parse_style(session.style).value_or(default_style());
+  const episodes::Style style = style_of(session);
   RECALLD_ASSIGN_OR_RETURN(const episodes::TranscriptFormat format, format_of(style));
 
   const std::lock_guard lock(submit_mutex_);

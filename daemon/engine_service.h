@@ -49,6 +49,9 @@ class EngineService final : public Service {
   Result<storage::SessionRow> owned(const std::string& principal, const std::string& id);
   Result<episodes::TranscriptFormat> format_of(episodes::Style style) const;
   episodes::Style default_style() const;
+  episodes::Style style_of(const storage::SessionRow& row) const;
+  // False for a trunk of another model, codec or settings: it will be read anew.
+  bool is_current(const storage::TrunkRow& trunk, episodes::Style style) const;
   Result<std::vector<storage::TurnRow>> rows_of(std::span<const Message> messages, bool date_now) const;
   Status chat_stateless(const ChatRequest& request, std::shared_ptr<ChatSink> sink);
   Status chat_in_session(const ChatRequest& request, std::shared_ptr<ChatSink> sink);
@@ -65,6 +68,7 @@ class EngineService final : public Service {
   std::shared_ptr<cache::MemoryPool> pool_;
   std::unique_ptr<storage::Stores> stores_;
   std::atomic<int64_t> pages_dropped_{0};
+  episodes::TrunkOptions trunk_options_;
   std::mutex random_mutex_;
   std::function<uint64_t()> random_;
   // Questions of one session are stored and queued in one order.

@@ -257,7 +257,7 @@ void SessionMemory::publish() {
   info.bytes_ram = static_cast<int64_t>(trunk_->bytes());
   info.bytes_f16 = info.tokens_ready * static_cast<int64_t>(context_.model->cache_shape().f16_bytes_per_token());
   info.codec = context_.codec;
-  info.state = pending_.empty() ? "ready" : rebuilding_ ? "rebuilding" : "reading";
+  info.state = pending_.empty() && !trunk_->has_unsaved() ? "ready" : rebuilding_ ? "rebuilding" : "reading";
   info.pages_dropped = pages_dropped_;
   const std::lock_guard lock(mutex_);
   published_ = std::move(info);

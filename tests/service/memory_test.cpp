@@ -19,6 +19,13 @@ class MemoryTest : public ServiceTest {
     sqlite3_free(error);
     sqlite3_close(database);
   }
+  // Overwrites bytes of a stored chunk, behind the daemon's back.
+  void damage_chunk(int idx, int at) {
+    const std::string offset = std::to_string(at), rest = std::to_string(at + 4);
+    sql("kv.db", "UPDATE payloads SET bytes = CAST(substr(bytes, 1, " + offset + ") || x'5aa55a' || substr(bytes, " +
+                     rest + ") AS BLOB) WHERE id = (SELECT payload FROM chunks WHERE idx = " + std::to_string(idx) +
+                     ")");
+  }
   std::string raw(const std::string& file) {
     std::ifstream stream(options_.data_dir + "/" + file, std::ios::binary);
     return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
@@ -79,9 +86,7 @@ TEST_F(MemoryTest, ADamagedPageIsDroppedCountedAndReadAnew) {
   settle(session);
   const std::string before = ask(session, "What colour is the door?", 12, false).value().text;
   close();
-  sql("kv.db",
-      "UPDATE chunks SET payload = CAST(substr(payload, 1, 5000) || x'5a' || substr(payload, 5002) AS BLOB) "
-      "WHERE idx = 2");
+  damage_chunk(2, 5000);
   reopen();
   ask(session, "What colour is the door?", 4, false).value();
   const MemoryInfo info = settle(session);
@@ -145,7 +150,9 @@ TEST_F(MemoryTest, ASmallMemoryLimitEvictsOtherSessionsNotAnswers) {
     for (size_t i = 0; i < sessions.size(); ++i)
       EXPECT_EQ(ask(sessions[i], "What colour is the door?", 8, false).value().text, answers[i]);
   for (const Service::Metric& metric : service_->metrics())
-    if (metric.name == "recalld_kv_ram_peak_bytes") EXPECT_LE(metric.value, 24'000'000);
+    if (metric.name == "recalld_kv_ram_peak_bytes") {
+      EXPECT_LE(metric.value, 24'000'000);
+    }
 }
 
 TEST_F(MemoryTest, APrincipalSeesItsOwnSessionsAlone) {
@@ -195,9 +202,7 @@ TEST_F(MemoryTest, VerifyNamesADamagedChunk) {
   settle(session);
   for (const StoreCheck& check : service_->verify().value()) EXPECT_TRUE(check.ok) << check.name;
   close();
-  sql("kv.db",
-      "UPDATE chunks SET payload = CAST(substr(payload, 1, 900) || x'5a' || substr(payload, 902) AS BLOB) "
-      "WHERE idx = 1");
+  damage_chunk(1, 900);
   reopen();
   const auto checks = service_->verify().value();
   ASSERT_EQ(checks.size(), 2U);

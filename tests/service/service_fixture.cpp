@@ -119,7 +119,9 @@ Result<ChatResult> ServiceTest::ask(const std::string& session, const std::strin
   const auto sink = std::make_shared<Collector>();
   RECALLD_RETURN_IF_ERROR(service_->chat(std::move(request), sink));
   auto result = sink->wait();
-  if (result.ok()) EXPECT_EQ(sink->streamed(), result->text);
+  if (result.ok()) {
+    EXPECT_EQ(sink->streamed(), result->text);
+  }
   return result;
 }
 
