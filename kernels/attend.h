@@ -11,7 +11,9 @@
 // when its view position is <= the query's position and, with a window, > position - window.
 //
 // Threads: every function is pure but for its outputs and the scratch; any thread, one scratch per thread.
-// NaN or infinity in q gives NaN in that row alone; an empty view leaves m = -infinity, l = 0, acc = 0.
+// Errors: none. NaN or infinity in q, in any variant that a page names, gives NaN in that row alone; an empty view
+// leaves m = -infinity, l = 0, acc = 0. Sources: online softmax, Milakov and Gimelshein (arXiv 1805.02867); tiles, Dao
+// et al. (arXiv 2205.14135).
 #pragma once
 
 #include <cstdint>
@@ -72,11 +74,13 @@ class AttendScratch {
 void reset_state(const AttendState& state, int n_rows, int head_dim);
 
 // Adds pages to the state. Two ways of computing it, chosen by n_tokens:
-//  - few query tokens (decode): runs on the codes. The query is rounded to 8 bits per head (relative error 5e-5) and,
-//    for each tile of 64 tokens, softmax weights times value scales are rounded to 8 bits of the tile's largest.
-//    16-bit pages are computed in f32.
+//  - few query tokens (decode): runs on the codes. The query is rounded to 8 bits per head (a relative squared error of
+//    5e-5) and, for each tile of 64 tokens, softmax weights times value scales are rounded to 8 bits of the tile's
+//    largest. 16-bit sides are computed in f32.
 //  - a block: pages are expanded tile by tile to f32 in scratch, never to memory, and multiplied as matrices.
-// For a given page list the result of a row does not depend on which other tokens are in the block.
+// Keys are taken in page order, in tiles of 64 from each page's first token, and a row's sums depend on nothing else:
+// either way gives a row the same bits whatever other tokens are in the call, and whether pages come in one call or
+// several. The two ways differ by f32 rounding on 16-bit sides and by the 8-bit rounding on coded ones.
 void attend(const AttendShape& shape, const QueryBlock& queries, std::span<const PageSlice> pages,
             const AttendState& state, AttendScratch& scratch);
 
@@ -93,7 +97,8 @@ namespace reference {
 // Plain loops in f32 on decoded values; no 8-bit rounding of queries or weights. The oracle.
 void attend(const AttendShape& shape, const QueryBlock& queries, std::span<const PageSlice> pages,
             const AttendState& state);
-// As attend_decode, step by step with its 8-bit roundings, in scalar code: bit-for-bit the same integers.
+// As attend_decode, step by step with its 8-bit roundings, in scalar code. Equal to it bit for bit, but for 16-bit
+// sides on processors that cannot fuse a multiplication with an addition.
 void attend_decode(const AttendShape& shape, const QueryBlock& queries, std::span<const PageSlice> pages,
                    const AttendState& state);
 }  // namespace reference

@@ -17,8 +17,8 @@ struct CodePlace {
   int high_shift = 0;
 };
 
-// Both sides are blocks of 16 lanes of 4 bytes; `lane` and `byte` are the place in a block, `quad` counts groups of 4
-// along the byte axis within a lane's row of blocks. The sides differ in which axis is which.
+// Both sides are blocks of 16 lanes of 4 bytes and differ in which of token and dim is the lane; a byte holds the codes
+// of one place in each of the block's groups of 4 ("quads") along the other axis.
 CodePlace place_in_block(int bits, size_t block, int quad_in_block, int lane, int byte) {
   CodePlace place;
   place.low = block * kBlockBytes + static_cast<size_t>(lane * 4 + byte);

@@ -17,35 +17,43 @@ namespace {
 
 constexpr int kRounds = 15;
 
-// Fastest time of each of the runs over the rounds, in ns per layer. What else the machine does only ever adds.
-std::vector<double> fastest(int n_layers, const std::vector<std::function<void(int)>>& runs) {
+// Times of each run in ns per layer, [run][round]. The runs take turns, so that a round's times can be compared.
+std::vector<std::vector<double>> times(int n_layers, const std::vector<std::function<void(int)>>& runs) {
   const SystemClock clock;
-  std::vector<double> best(runs.size(), 1e300);
+  std::vector<std::vector<double>> ns(runs.size());
   for (int round = 0; round < kRounds; ++round) {
     for (size_t i = 0; i < runs.size(); ++i) {
       const int64_t begin = clock.monotonic_ns();
       for (int layer = 0; layer < n_layers; ++layer) runs[i](layer);
-      best[i] = std::min(best[i], static_cast<double>(clock.monotonic_ns() - begin) / n_layers);
+      ns[i].push_back(static_cast<double>(clock.monotonic_ns() - begin) / n_layers);
     }
   }
-  return best;
+  return ns;
 }
 
-// Times one problem at all widths and adds ns per key (of one KV head) and the ratios. name: of the 4-bit ratio.
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Times one problem at all widths: ns per query token and key of one KV head, and the median over the rounds of stock
+// time by ours. name: of the 4-bit ratio.
 void measure(Report& report, const std::string& name, const Problem& problem) {
   StockAttention stock(problem);
-  OurAttention bits16(problem, 16), bits4(problem, 4), bits3(problem, 3), bits2(problem, 2);
-  const std::vector<double> ns =
-      fastest(problem.n_layers, {[&](int layer) { stock.run(layer); }, [&](int layer) { bits16.run(layer); },
-                                 [&](int layer) { bits4.run(layer); }, [&](int layer) { bits3.run(layer); },
-                                 [&](int layer) { bits2.run(layer); }});
+  OurAttention tq4(problem, 4), tq3(problem, 3), tq2(problem, 2), f16(problem, 16);
+  const auto ns = times(problem.n_layers, {[&](int layer) { stock.run(layer); }, [&](int layer) { tq4.run(layer); },
+                                           [&](int layer) { tq3.run(layer); }, [&](int layer) { tq2.run(layer); },
+                                           [&](int layer) { f16.run(layer); }});
   const double keys = static_cast<double>(problem.depth) * problem.n_kv_heads * problem.n_queries;
-  const char* labels[] = {"ggml_f16", "f16", "tq4", "tq3", "tq2"};
-  for (size_t i = 0; i < ns.size(); ++i) report.add(name + "_ns_" + labels[i], ns[i] / keys, "ns/key");
-  report.add(name, ns[0] / ns[2], "x", "ggml f16 flash attention");
-  report.add(name + "_f16_pages", ns[0] / ns[1], "x", "ggml f16 flash attention");
-  report.add(name + "_tq3", ns[0] / ns[3], "x", "ggml f16 flash attention");
-  report.add(name + "_tq2", ns[0] / ns[4], "x", "ggml f16 flash attention");
+  const char* suffixes[] = {"_ggml", "", "_tq3", "_tq2", "_f16_pages"};
+  for (size_t i = 0; i < ns.size(); ++i) {
+    report.add(name + suffixes[i] + "_ns", median(ns[i]) / keys, "ns/key");
+    if (i == 0) continue;
+    std::vector<double> ratios;
+    for (int round = 0; round < kRounds; ++round) ratios.push_back(ns[0][round] / ns[i][round]);
+    report.add(name + suffixes[i], median(ratios), "x", "ggml f16 flash attention");
+  }
 }
 
 int run() {

@@ -75,11 +75,10 @@ HWY_INLINE Vi dot_value(Vi sum, Vu8 levels, const Quad& w) {
 using Levels = Vu8;
 HWY_INLINE Levels widen(Vu8 levels) { return levels; }
 
-inline void store_quads(const int8_t* bytes, int n, Quad* quads) {
-  std::memcpy(quads, bytes, static_cast<size_t>(n));
-}
-inline void store_quads(const uint8_t* bytes, int n, Quad* quads) {
-  std::memcpy(quads, bytes, static_cast<size_t>(n));
+// n bytes, a multiple of 4, as quads.
+template <int n, class Byte>
+HWY_INLINE void store_quads(const Byte* bytes, Quad* quads) {
+  std::memcpy(quads, bytes, n);
 }
 
 #else
@@ -121,8 +120,8 @@ HWY_INLINE Vi dot_pairs(Vi sum, const Levels& levels, const Quad& quad) {
 HWY_INLINE Vi dot_key(Vi sum, const Levels& levels, const Quad& q) { return dot_pairs(sum, levels, q); }
 HWY_INLINE Vi dot_value(Vi sum, const Levels& levels, const Quad& w) { return dot_pairs(sum, levels, w); }
 
-template <class Byte>
-inline void store_quads(const Byte* bytes, int n, Quad* quads) {
+template <int n, class Byte>
+HWY_INLINE void store_quads(const Byte* bytes, Quad* quads) {
   for (int i = 0; i < n / 4; ++i) {
     int16_t wide[4];
     for (int b = 0; b < 4; ++b) wide[b] = bytes[4 * i + b];

@@ -14,6 +14,9 @@
 #endif
 
 HWY_BEFORE_NAMESPACE();
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_PUSH_ATTRIBUTES("avx512vnni")
+#endif
 namespace recalld::kernels::HWY_NAMESPACE {
 #if HWY_TARGET == HWY_SCALAR
 
@@ -89,7 +92,7 @@ class DecodeRows {
       bytes[j] = finite ? static_cast<int8_t>(round_even(q[j] * scale.inverse)) : int8_t{0};
       sum += bytes[j];
     }
-    store_quads(bytes, head_dim, quads_ + entry * quads_per_row_);
+    for (int j = 0; j < head_dim; j += 16) store_quads<16>(bytes + j, quads_ + entry * quads_per_row_ + j / 4);
     rounded_[entry] = {scale.scale, sum * kKeyOffset};
   }
 
@@ -155,13 +158,32 @@ void round_weights(const TileWork& tile, float unit, RowWork& work) {
   const Vf inverse = hn::Set(d, counts ? 255.0F / largest : 0.0F);
   const Vf magic = hn::Set(d, kRoundMagic);
   const hn::Rebind<uint8_t, F32> bytes_tag;
-  alignas(64) uint8_t bytes[kTileTokens];
+  alignas(64) uint8_t bytes[kTileTokens] = {};
   for (int t = 0; t < n; t += kLanes) {
     const Vf shifted = hn::Add(hn::Mul(hn::Load(d, weights + t), inverse), magic);
     const Vi rounded = hn::Sub(hn::BitCast(I32(), shifted), hn::BitCast(I32(), magic));
     hn::StoreU(hn::DemoteTo(bytes_tag, rounded), bytes_tag, bytes + t);
   }
-  store_quads(bytes, n, work.w_quads);
+  store_quads<kTileTokens>(bytes, work.w_quads);
+}
+
+// Asks for the codes of a tile while the one before it is worked on: pages are too short for the processor to foresee.
+// Halves are runs long enough for it.
+void prefetch_side(const uint8_t* side, int n_tokens, int head_dim, int bits, int token) {
+  if (bits == 16) return;
+  const size_t begin = side_bytes(token, head_dim, bits == 3 ? 2 : bits);
+  const size_t size = side_bytes(std::min(kTileTokens, n_tokens - token), head_dim, bits == 3 ? 2 : bits);
+  for (size_t at = begin; at < begin + size; at += 64) __builtin_prefetch(side + at, 0, 2);
+  if (bits != 3) return;
+  const uint8_t* high = side + side_bytes(n_tokens, head_dim, 2);
+  for (size_t at = begin / 2; at < (begin + size) / 2; at += 64) __builtin_prefetch(high + at, 0, 2);
+}
+
+void prefetch_tile(const PageSlice& page, int head_dim, int token) {
+  prefetch_side(page.k, page.n_tokens, head_dim, page.k_bits, token);
+  prefetch_side(page.v, page.n_tokens, head_dim, page.v_bits, token);
+  if (page.k_bits != 16) __builtin_prefetch(page.k_scale + token, 0, 2);
+  if (page.v_bits != 16) __builtin_prefetch(page.v_scale + token, 0, 2);
 }
 
 template <int n_rows>
@@ -182,10 +204,15 @@ void attend_decode(const AttendShape& shape, const QueryBlock& queries, std::spa
                    const AttendState& state, AttendScratch& scratch) {
   const Rows rows(shape, queries, state);
   DecodeRows decode(rows, pages, scratch);
-  for (const PageSlice& page : pages) {
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const PageSlice& page = pages[i];
     decode.begin_page(page);
     for (int token = 0; token < page.n_tokens; token += kTileTokens) {
       const TileWork tile = tile_work(shape, page, token);
+      if (token + kTileTokens < page.n_tokens)
+        prefetch_tile(page, shape.head_dim, token + kTileTokens);
+      else if (i + 1 < pages.size())
+        prefetch_tile(pages[i + 1], shape.head_dim, 0);
       const auto [first, last] =
           seeing_tokens(queries.positions, queries.n_tokens, page.view_start + token, tile.n, shape.window);
       size_t row = static_cast<size_t>(first) * shape.n_group;
@@ -202,6 +229,9 @@ void attend_decode(const AttendShape& shape, const QueryBlock& queries, std::spa
 
 #endif
 }  // namespace recalld::kernels::HWY_NAMESPACE
+#if HWY_TARGET == HWY_AVX3_DL
+HWY_POP_ATTRIBUTES
+#endif
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE

@@ -9,7 +9,8 @@
 
 namespace recalld::kernels {
 
-// Codes of one side from some token on: blocks of low bits and, for 3 bits, the masks of high bits.
+// Codes of one side from some token on: blocks of low bits and, for 3 bits, the masks of high bits. For other widths
+// `high` is not read, but steps with `low`, so it points at real bytes.
 struct CodePointer {
   const uint8_t* low = nullptr;
   const uint8_t* high = nullptr;
@@ -17,7 +18,7 @@ struct CodePointer {
 
 // Codes from token `token` on, a multiple of kTokenGroup, on either side: both take the same bytes per token group.
 inline CodePointer codes_at(const uint8_t* codes, int n_tokens, int head_dim, int bits, int token) {
-  if (bits != 3) return {codes + side_bytes(token, head_dim, bits), nullptr};
+  if (bits != 3) return {codes + side_bytes(token, head_dim, bits), codes};
   const uint8_t* high = codes + side_bytes(n_tokens, head_dim, 2);
   return {codes + side_bytes(token, head_dim, 2), high + side_bytes(token, head_dim, 1)};
 }
