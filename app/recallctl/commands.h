@@ -30,6 +30,8 @@ Status chat_command(const Api& api, const ChatOptions& options);
 
 Status sessions_command(const Api& api, bool json);
 Status memory_command(const Api& api, const std::string& session, bool watch, bool json);
+// Returns when all of the session is in memory.
+Status wait_command(const Api& api, const std::string& session, bool json);
 Status remove_command(const Api& api, const std::string& session, bool json);
 Status backup_command(const Api& api, const std::string& path, bool json);
 // kCorrupt when a store has problems.

@@ -23,7 +23,7 @@ struct Options {
   bool forget = false;
   ChatOptions chat;
   std::string session, backup_path;
-  bool no_wait = false, watch = false;
+  bool no_wait = false, watch = false, wait = false;
 };
 
 Result<std::string> key_of(const Options& options) {
@@ -92,9 +92,11 @@ void add_store_commands(CLI::App* app, Options* options, Command* chosen) {
 
   CLI::App* memory = app->add_subcommand("memory", "What a session remembers, in tokens and bytes");
   memory->add_option("session", options->session, "Session id")->required();
-  memory->add_flag("--watch", options->watch, "Again every second");
+  CLI::Option* watch = memory->add_flag("--watch", options->watch, "Again every second");
+  memory->add_flag("--wait", options->wait, "Wait until all is in memory, showing the progress")->excludes(watch);
   memory->callback([=] {
     *chosen = [](const Api& api, Options& given) {
+      if (given.wait) return wait_command(api, given.session, given.json);
       return memory_command(api, given.session, given.watch, given.json);
     };
   });

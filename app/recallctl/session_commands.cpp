@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "app/recallctl/commands.h"
+#include "app/recallctl/follow.h"
 #include "app/recallctl/terminal.h"
 #include "app/recallctl/text.h"
 #include "base/clock.h"
@@ -98,6 +99,15 @@ Status memory_command(const Api& api, const std::string& session, bool watch, bo
     if (!watch) return ok_status();
     std::this_thread::sleep_for(kWatchInterval);
   }
+}
+
+Status wait_command(const Api& api, const std::string& session, bool json) {
+  RECALLD_ASSIGN_OR_RETURN(const json::object memory, follow_reading(api, session, json));
+  if (json)
+    print_json(memory);
+  else
+    std::printf("%s", memory_lines(memory).c_str());
+  return ok_status();
 }
 
 Status remove_command(const Api& api, const std::string& session, bool json) {

@@ -185,6 +185,12 @@ class Commands(unittest.TestCase):
                 self.assertIn(part, text)
             self.assertEqual(json.loads(recallctl("--json", "memory", SESSION, server=stub.address).stdout)["pages"], 30)
 
+    def test_memory_wait(self):
+        with Stub() as stub:
+            text = recallctl("memory", "--wait", SESSION, server=stub.address).stdout
+            self.assertIn("100 %  1,000/1,000 tokens", text)
+            self.assertIn("1,000 of 1,000 in memory", text)
+
     def test_verify(self):
         with Stub() as stub:
             good = recallctl("verify", server=stub.address)
