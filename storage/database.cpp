@@ -153,7 +153,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, const 
   sqlite3_wal_hook(
       handle,
       [](void* self, sqlite3*, const char*, int frames) {
-        static_cast<Database*>(self)->wal_frames_ = frames;
+        auto* database = static_cast<Database*>(self);
+        database->wal_frames_ = frames;
+        ++database->commits_;
         return SQLITE_OK;
       },
       database.get());

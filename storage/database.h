@@ -99,6 +99,8 @@ class Database {
 
   // Frames in the WAL after this connection's last commit.
   int wal_frames() const { return wal_frames_; }
+  // Commits of this connection that wrote something.
+  int64_t commits() const { return commits_; }
   // Moves what it can of the WAL into the database file, without waiting for readers.
   Status checkpoint_passive();
   // Moves all of the WAL and truncates it to nothing; waits for readers up to the busy timeout (kUnavailable).
@@ -118,6 +120,7 @@ class Database {
   const std::string path_;
   sqlite3* handle_;
   int wal_frames_ = 0;
+  int64_t commits_ = 0;
   bool sync_failed_ = false;
 };
 

@@ -5,21 +5,15 @@
 
 #include "storage/integrity.h"
 #include "storage/kv_rows.h"
+#include "storage/settings.h"
 #include "storage/store_file.h"
 
 namespace recalld::storage {
 
 namespace {
 
-constexpr std::string_view kScrubKey = "recalld.scrub";
 // What one transaction of a removal deletes: other writes get their turn between.
 constexpr int64_t kRemoveBytes = int64_t{16} << 20;
-
-Status put_setting(Database& database, std::string_view key, std::string_view value) {
-  RECALLD_ASSIGN_OR_RETURN(Statement put, database.prepare("INSERT INTO settings(key, value) VALUES(?, ?)"
-                                                           " ON CONFLICT(key) DO UPDATE SET value = excluded.value"));
-  return put.bind(1, key).bind(2, value).run();
-}
 
 Status check_chunks(std::string_view session, const std::vector<NewChunk>& chunks, int32_t keep_below) {
   if (session.empty()) return invalid_argument("a trunk needs a session");
@@ -158,15 +152,13 @@ Status KvStore::remove_session(std::string_view session) {
 
 Status KvStore::finish_removals() {
   return impl_->file->maintain([](Database& database) -> Status {
-    RECALLD_ASSIGN_OR_RETURN(const int64_t due,
-                             database.query_int("SELECT count(*) FROM settings WHERE key = 'recalld.scrub'"));
-    if (due == 0) return ok_status();
+    RECALLD_ASSIGN_OR_RETURN(const std::optional<std::string> due, get_setting(database, kScrubKey));
+    if (!due) return ok_status();
     RECALLD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::begin(database, Transaction::Mode::kWrite));
     RECALLD_RETURN_IF_ERROR(rewrite_tables(database));
     RECALLD_RETURN_IF_ERROR(transaction.commit());
     RECALLD_RETURN_IF_ERROR(database.checkpoint_truncate());
-    RECALLD_ASSIGN_OR_RETURN(Statement done, database.prepare("DELETE FROM settings WHERE key = ?"));
-    return done.bind(1, kScrubKey).run();
+    return erase_setting(database, kScrubKey);
   });
 }
 
@@ -224,10 +216,6 @@ Status KvStore::set_max_bytes(int64_t max_bytes) { return impl_->file->set_max_b
 
 int64_t KvStore::file_bytes() const { return impl_->file->file_bytes(); }
 
-Status KvStore::probe() {
-  return impl_->file->write(0, [&](Database& database) {
-    return put_setting(database, "recalld.probe", std::to_string(impl_->clock.now_ms()));
-  });
-}
+Status KvStore::probe() { return impl_->file->write(0, write_probe); }
 
 }  // namespace recalld::storage

@@ -5,15 +5,13 @@
 
 #include "storage/copy.h"
 #include "storage/integrity.h"
+#include "storage/settings.h"
 #include "storage/store_file.h"
 
 namespace recalld::storage {
 
 namespace {
 
-// Set in the transaction that deletes, cleared when the bytes are gone as well.
-constexpr std::string_view kScrubKey = "recalld.scrub";
-constexpr std::string_view kProbeKey = "recalld.probe";
 // Above this, VACUUM keeps its copy in a temporary file instead of memory.
 constexpr int64_t kVacuumInMemory = int64_t{64} << 20;
 
@@ -60,30 +58,16 @@ Result<int64_t> insert_turns(Database& database, std::string_view session, const
   return first;
 }
 
-Status put_setting_row(Database& database, std::string_view key, std::string_view value) {
-  RECALLD_ASSIGN_OR_RETURN(Statement statement,
-                           database.prepare("INSERT INTO settings(key, value) VALUES(?, ?)"
-                                            " ON CONFLICT(key) DO UPDATE SET value = excluded.value"));
-  return statement.bind(1, key).bind(2, value).run();
-}
-
-Result<std::optional<std::string>> setting_row(Database& database, std::string_view key) {
-  RECALLD_ASSIGN_OR_RETURN(Statement statement, database.prepare("SELECT value FROM settings WHERE key = ?"));
-  RECALLD_ASSIGN_OR_RETURN(const bool row, statement.bind(1, key).step());
-  return row ? std::optional(statement.column_text(0)) : std::nullopt;
-}
-
 // SQLite zeroes what is deleted, but not the stale copies it leaves when it moves rows between pages of a tree: only a
 // rewrite of the file is free of them.
 Status scrub(Database& database, int64_t file_bytes) {
-  RECALLD_ASSIGN_OR_RETURN(const std::optional<std::string> due, setting_row(database, kScrubKey));
+  RECALLD_ASSIGN_OR_RETURN(const std::optional<std::string> due, get_setting(database, kScrubKey));
   if (!due) return ok_status();
   RECALLD_RETURN_IF_ERROR(
       database.exec(file_bytes > kVacuumInMemory ? "PRAGMA temp_store = FILE" : "PRAGMA temp_store = MEMORY"));
   RECALLD_RETURN_IF_ERROR(database.exec("VACUUM"));
   RECALLD_RETURN_IF_ERROR(database.checkpoint_truncate());
-  RECALLD_ASSIGN_OR_RETURN(Statement done, database.prepare("DELETE FROM settings WHERE key = ?"));
-  return done.bind(1, kScrubKey).run();
+  return erase_setting(database, kScrubKey);
 }
 
 Status delete_rows(Database& database, std::string_view id) {
@@ -92,7 +76,7 @@ Status delete_rows(Database& database, std::string_view id) {
     RECALLD_ASSIGN_OR_RETURN(Statement statement, database.prepare(sql));
     RECALLD_RETURN_IF_ERROR(statement.bind(1, id).run());
   }
-  return put_setting_row(database, kScrubKey, "1");
+  return storage::put_setting(database, kScrubKey, "1");
 }
 
 }  // namespace
@@ -259,12 +243,12 @@ Result<int64_t> MemoryStore::turn_count(std::string_view session) {
 }
 
 Status MemoryStore::put_setting(std::string_view key, std::string_view value) {
-  return impl_->file->write(0, [&](Database& database) { return put_setting_row(database, key, value); });
+  return impl_->file->write(0, [&](Database& database) { return storage::put_setting(database, key, value); });
 }
 
 Result<std::optional<std::string>> MemoryStore::setting(std::string_view key) {
   return impl_->file->read_value<std::optional<std::string>>(
-      [&](Database& database) { return setting_row(database, key); });
+      [&](Database& database) { return get_setting(database, key); });
 }
 
 Status MemoryStore::backup_to(const std::string& path) {
@@ -292,6 +276,6 @@ Result<bool> MemoryStore::exists(std::string_view session) {
   return session_exists(impl_->file->writer_database(), session);
 }
 
-Status MemoryStore::probe() { return put_setting(kProbeKey, std::to_string(impl_->clock.now_ms())); }
+Status MemoryStore::probe() { return impl_->file->write(0, write_probe); }
 
 }  // namespace recalld::storage

@@ -157,6 +157,7 @@ void StoreFile::write_async(size_t cost, Body body, std::function<void(const Sta
 Status StoreFile::run_guarded(const Body& body, bool transaction) {
   if (stopped_) return write_state();
   if (database_ == nullptr) return unavailable(spec_.path + ": could not be reopened; restart");
+  const int64_t commits = database_->commits();
   Status outcome;
   if (transaction) {
     Result<Transaction> begun = Transaction::begin(*database_, Transaction::Mode::kWrite);
@@ -166,11 +167,11 @@ Status StoreFile::run_guarded(const Body& body, bool transaction) {
   } else {
     outcome = body(*database_);
   }
-  record(outcome);
+  record(outcome, database_->commits() != commits);
   return outcome;
 }
 
-void StoreFile::record(const Status& outcome) {
+void StoreFile::record(const Status& outcome, bool wrote) {
   std::lock_guard lock(state_mutex_);
   if (database_->sync_failed()) {
     if (stopped_) return;
@@ -179,7 +180,7 @@ void StoreFile::record(const Status& outcome) {
     database_->checkpoint_on_close(false);
     state_ = unavailable(spec_.path + ": syncing to disk failed, nothing more is written; check the disk and restart");
   } else if (outcome.ok()) {
-    state_ = ok_status();
+    if (wrote) state_ = ok_status();
   } else if (outcome.code() == StatusCode::kStorageFull || outcome.code() == StatusCode::kCorrupt) {
     state_ = outcome;
   }
@@ -188,14 +189,14 @@ void StoreFile::record(const Status& outcome) {
 void StoreFile::checkpoint_if_due() {
   if (stopped_ || database_ == nullptr || database_->wal_frames() < spec_.checkpoint_frames) return;
   const Status outcome = database_->checkpoint_passive();
-  if (!outcome.ok()) record(outcome);
+  if (!outcome.ok()) record(outcome, false);
 }
 
 Status StoreFile::read(const Body& body) {
   RECALLD_ASSIGN_OR_RETURN(ReaderPool::Lease lease, readers_.acquire());
-  RECALLD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::begin(lease.database(), Transaction::Mode::kRead));
-  RECALLD_RETURN_IF_ERROR(body(lease.database()));
-  return transaction.commit();
+  // Nothing to commit: what was read stands, and the destructor lets go of the snapshot.
+  RECALLD_ASSIGN_OR_RETURN(const Transaction snapshot, Transaction::begin(lease.database(), Transaction::Mode::kRead));
+  return body(lease.database());
 }
 
 Status StoreFile::reopen(const std::function<Status()>& between) {
@@ -214,7 +215,7 @@ Status StoreFile::reopen(const std::function<Status()>& between) {
     if (outcome.ok()) {
       stopped_ = false;
       outcome = apply_max_bytes(max_bytes_);
-      record(outcome);
+      record(outcome, true);
     } else {
       std::lock_guard lock(state_mutex_);
       state_ = outcome;

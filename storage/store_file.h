@@ -94,7 +94,8 @@ class StoreFile {
 
   Status wait_for(size_t cost, std::function<Status()> job);
   Status run_guarded(const Body& body, bool transaction);
-  void record(const Status& outcome);
+  // wrote: the disk was tried, so success means that writing works.
+  void record(const Status& outcome, bool wrote);
   void checkpoint_if_due();
 
   const FileSpec spec_;

@@ -1,0 +1,135 @@
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <map>
+#include <random>
+
+#include "support.h"
+
+namespace recalld::storage {
+namespace {
+
+// Text and payloads of a session are its canary again and again, so that a stale piece of any of them shows.
+std::string canary(int session) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "<CANARY%06d>", session);
+  return text;
+}
+
+std::string repeated(const std::string& text, size_t size) {
+  std::string out;
+  while (out.size() < size) out += text;
+  return out;
+}
+
+NewChunk text_chunk(int32_t idx, ChunkKind kind, const std::string& text) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
+  return new_chunk(idx, kind, std::vector<std::byte>(bytes, bytes + text.size()));
+}
+
+// Whose canaries are in the files, and how many. Only whole ones: where a page ends, the next bytes are another's.
+std::map<int, int> canaries_in(const std::string& bytes) {
+  constexpr size_t kSize = 14;
+  std::map<int, int> found;
+  for (size_t at = bytes.find("<CANARY"); at != std::string::npos; at = bytes.find("<CANARY", at + 1)) {
+    const int session = std::atoi(bytes.substr(at + 7, 6).c_str());
+    if (bytes.compare(at, kSize, canary(session)) == 0) ++found[session];
+  }
+  return found;
+}
+
+class DeletionTest : public ::testing::Test {
+ protected:
+  // Names, too, carry the canary.
+  static std::string id_of(int session) { return "s_" + canary(session); }
+
+  void make(int session) {
+    SessionRow row;
+    row.id = id_of(session);
+    row.principal = "local";
+    row.title = "about " + canary(session);
+    ASSERT_OK(stores_->memory().create_session(row).status());
+    live_[session] = 0;
+  }
+  size_t random(size_t below) { return generator_() % below; }
+
+  // One of the things that happen to a session in its life.
+  void live(int session) {
+    const std::string id = id_of(session);
+    const std::string text = canary(session);
+    std::vector<TurnRow> rows;
+    for (size_t i = 0; i <= random(12); ++i) rows.push_back(turn(repeated(text, 1 + random(3'000)), "user", text));
+    ASSERT_OK(stores_->memory().import_turns(id, text + std::to_string(generator_()), rows).status());
+
+    if (random(2) == 0) return;
+    std::vector<NewChunk> chunks;
+    int32_t& next = live_[session];
+    if (random(4) == 0) next = static_cast<int32_t>(random(static_cast<size_t>(next) + 1));
+    const int32_t keep = next;
+    for (size_t i = 0; i < random(3); ++i) {
+      chunks.push_back(text_chunk(next++, ChunkKind::kPages, repeated(text, 1 + random(200'000))));
+    }
+    chunks.push_back(text_chunk(next, ChunkKind::kTail, repeated(text, 1 + random(90'000))));
+    TrunkRow trunk;
+    const std::string state = repeated(text, random(2'000));
+    trunk.state.assign(reinterpret_cast<const std::byte*>(state.data()),
+                       reinterpret_cast<const std::byte*>(state.data()) + state.size());
+    ASSERT_OK(stores_->kv().put_trunk(id, trunk, chunks, keep));
+    if (random(10) == 0) {
+      ASSERT_OK(stores_->kv().drop_trunk(id));
+      next = 0;
+    }
+  }
+
+  TempDir dir_;
+  SystemClock clock_;
+  std::unique_ptr<Stores> stores_;
+  std::mt19937 generator_{7};
+  std::map<int, int32_t> live_;  // session -> next chunk index
+};
+
+TEST_F(DeletionTest, NothingOfADeletedSessionIsLeftInAnyFile) {
+  auto opened = Stores::open(dir_.path(), clock_);
+  ASSERT_OK(opened.status());
+  stores_ = std::move(opened).value();
+  write_file(dir_.file("kv.db.corrupt-1"), repeated(canary(0), 1000));
+  int made = 0;
+  for (int round = 0; round < 15; ++round) {
+    while (live_.size() < 8) make(made++);
+    for (int i = 0; i < 40; ++i) {
+      live(std::next(live_.begin(), static_cast<long>(random(live_.size())))->first);
+      if (HasFatalFailure()) return;
+    }
+    const int gone = std::next(live_.begin(), static_cast<long>(random(live_.size())))->first;
+    ASSERT_OK(stores_->remove_session(id_of(gone)));
+    live_.erase(gone);
+
+    const std::map<int, int> found = canaries_in(read_all_files(dir_.path()));
+    for (const auto& [session, times] : found) {
+      EXPECT_TRUE(live_.contains(session))
+          << times << " pieces of deleted session " << session << " in round " << round;
+    }
+    // The search itself works: the others are all found.
+    for (const auto& [session, next] : live_) EXPECT_TRUE(found.contains(session)) << session;
+  }
+  EXPECT_THAT(*stores_->memory().check(), ::testing::IsEmpty());
+  EXPECT_THAT(*stores_->kv().check(), ::testing::IsEmpty());
+  stores_.reset();
+  for (const auto& [session, times] : canaries_in(read_all_files(dir_.path()))) {
+    EXPECT_TRUE(live_.contains(session)) << session;
+  }
+}
+
+TEST_F(DeletionTest, RemovingTwiceOrNothingIsNotFound) {
+  auto opened = Stores::open(dir_.path(), clock_);
+  ASSERT_OK(opened.status());
+  stores_ = std::move(opened).value();
+  make(1);
+  ASSERT_OK(stores_->remove_session(id_of(1)));
+  EXPECT_EQ(stores_->remove_session(id_of(1)).code(), StatusCode::kNotFound);
+  EXPECT_EQ(stores_->remove_session("never").code(), StatusCode::kNotFound);
+  EXPECT_OK(stores_->write_state());
+}
+
+}  // namespace
+}  // namespace recalld::storage
