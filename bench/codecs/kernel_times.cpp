@@ -58,7 +58,7 @@ class CodedLayers {
         pages_.emplace_back(bytes);
     encode_from(0, pages_.size());
     collect_slices();
-    const size_t values = static_cast<size_t>(shape.n_group * shape.head_dim);
+    const size_t values = static_cast<size_t>(shape.n_group) * static_cast<size_t>(shape.head_dim);
     q_ = normal_rows(shape.n_group, shape.head_dim);
     transformed_.resize(values);
     acc_.resize(values);
@@ -69,7 +69,7 @@ class CodedLayers {
   size_t pages_per_layer() const { return pages_.size() / kLayers; }
 
   void encode_from(size_t first, size_t count) {
-    const size_t values = static_cast<size_t>(shape_.page_tokens * shape_.n_kv_heads * shape_.head_dim);
+    const size_t values = static_cast<size_t>(shape_.page_tokens) * row_values();
     for (size_t i = first; i < first + count; ++i) {
       const float* k = rows_.data() + i % pages_per_layer() * values;
       const Status status = codec_.encode_page(meta_, k, k, pages_[i].span());
@@ -84,13 +84,17 @@ class CodedLayers {
       codec_.transform_queries(layer, head, shape_.head_dim, shape_.n_group, q_.data(), transformed_.data());
       const kernels::AttendState state{1, m_.data(), l_.data(), acc_.data()};
       kernels::reset_state(state, shape_.n_group, shape_.head_dim);
-      kernels::attend({shape_.head_dim, shape_.n_group, scale, 0}, {1, &position, transformed_.data()},
-                      slices_[static_cast<size_t>(layer * shape_.n_kv_heads + head)], state, scratch_);
+      kernels::attend(
+          {shape_.head_dim, shape_.n_group, scale, 0}, {1, &position, transformed_.data()},
+          slices_[static_cast<size_t>(layer) * static_cast<size_t>(shape_.n_kv_heads) + static_cast<size_t>(head)],
+          state, scratch_);
       codec_.restore_outputs(layer, head, shape_.head_dim, shape_.n_group, acc_.data());
     }
   }
 
  private:
+  size_t row_values() const { return static_cast<size_t>(shape_.n_kv_heads) * static_cast<size_t>(shape_.head_dim); }
+
   void collect_slices() {
     for (size_t layer = 0; layer < kLayers; ++layer) {
       for (int head = 0; head < shape_.n_kv_heads; ++head) {
@@ -161,6 +165,7 @@ std::vector<KernelTimes> measure_kernels(const KernelShape& shape, const std::ve
     }
   }
   std::vector<KernelTimes> times;
+  times.reserve(arms.size());
   for (const Arm& arm : arms) times.push_back({arm.name, median(arm.encode_times), median(arm.attend_times)});
   return times;
 }

@@ -108,7 +108,8 @@ struct Arm {
 
 }  // namespace
 
-std::vector<Quality> measure_quality(const QualitySettings& settings, std::shared_ptr<const runtime::Model> model,
+std::vector<Quality> measure_quality(const QualitySettings& settings,
+                                     const std::shared_ptr<const runtime::Model>& model,
                                      std::span<const int32_t> tokens, const std::vector<std::string>& codecs) {
   const auto width = static_cast<size_t>(model->info().n_vocab);
   runtime::EngineOptions options;
@@ -154,6 +155,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings, std::share
   std::fprintf(stderr, "\n");
 
   std::vector<Quality> results;
+  results.reserve(arms.size());
   for (const Arm& arm : arms)
     results.push_back(
         {arm.name, arm.bits(), arm.bits_reading(), arm.tally.perplexity(), arm.tally.kl(), arm.tally.top1()});

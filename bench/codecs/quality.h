@@ -31,7 +31,8 @@ struct Quality {
 };
 
 // ggml's types first, then `codecs` (names for quant::make_codec), in their order.
-std::vector<Quality> measure_quality(const QualitySettings& settings, std::shared_ptr<const runtime::Model> model,
+std::vector<Quality> measure_quality(const QualitySettings& settings,
+                                     const std::shared_ptr<const runtime::Model>& model,
                                      std::span<const int32_t> tokens, const std::vector<std::string>& codecs);
 
 }  // namespace recalld::bench
