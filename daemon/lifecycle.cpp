@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace recalld::daemon {
@@ -34,14 +35,16 @@ std::optional<std::chrono::milliseconds> Notifier::watchdog_interval() const {
   return std::chrono::milliseconds(std::max<uint64_t>(1, usec / 2000));
 }
 
-Signals::Signals() {
+Signals::Signals() : owner_(pthread_self()) {
   sigemptyset(&set_);
-  for (const int one : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, one);
+  for (const int one : {SIGTERM, SIGINT, SIGHUP, kWake}) sigaddset(&set_, one);
   pthread_sigmask(SIG_BLOCK, &set_, &before_);
   ::signal(SIGPIPE, SIG_IGN);
 }
 
 Signals::~Signals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+void Signals::wake() const { pthread_kill(owner_, kWake); }
 
 std::optional<int> Signals::wait_for(std::chrono::milliseconds time) const {
   const auto deadline = std::chrono::steady_clock::now() + time;

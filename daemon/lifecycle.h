@@ -1,6 +1,7 @@
 // What the service manager and the operator say to the process, and what it says back.
 #pragma once
 
+#include <pthread.h>
 #include <signal.h>
 
 #include <chrono>
@@ -33,10 +34,15 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  // The next signal, or none after the time is over.
+  // The next signal, kWake, or none after the time is over. Of the thread that made this.
   std::optional<int> wait_for(std::chrono::milliseconds time) const;
 
+  // From any thread: wait_for returns kWake, now or when it is next called.
+  void wake() const;
+  static constexpr int kWake = SIGUSR1;
+
  private:
+  pthread_t owner_{};
   sigset_t set_{};
   sigset_t before_{};
 };
