@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/hparams.h"
 #include "runtime/llama_log.h"
 
 namespace recalld::runtime {
@@ -15,14 +16,24 @@ constexpr size_t kKeptGraphs = 6;
 // enough to leave the cores to others.
 constexpr uint32_t kPoll = 1;
 
+// The widest input of any matrix of the model.
+int32_t max_n_in(const Hparams& hparams) {
+  int32_t widest = std::max(hparams.n_embd, hparams.n_ff);
+  for (const LayerHparams& layer : hparams.layers) widest = std::max(widest, layer.n_heads * layer.head_dim);
+  return widest;
+}
+
 bool is_cancelled(void* flag) { return static_cast<const std::atomic<bool>*>(flag)->load(std::memory_order_relaxed); }
 
 }  // namespace
 
+Compute::Compute(const Model& model, int threads, const std::vector<SequencePart>* parts)
+    : model_(model), parts_(parts), scratch_(threads, max_n_in(model.hparams())) {}
+
 Result<std::unique_ptr<Compute>> Compute::create(const Model& model, int threads,
                                                  const std::vector<SequencePart>* parts) {
   quiet_llama_log();
-  std::unique_ptr<Compute> compute(new Compute(model, parts));
+  std::unique_ptr<Compute> compute(new Compute(model, threads, parts));
   ggml_threadpool_params params = ggml_threadpool_params_default(threads);
   params.poll = kPoll;
   compute->threads_.reset(ggml_threadpool_new(&params));
@@ -41,7 +52,7 @@ Result<Graph*> Compute::graph(GraphShape shape) {
     graphs_.splice(graphs_.begin(), graphs_, found);
     return graphs_.front().get();
   }
-  RECALLD_ASSIGN_OR_RETURN(auto built, Graph::build(model_, shape, parts_));
+  RECALLD_ASSIGN_OR_RETURN(auto built, Graph::build(model_, shape, parts_, &scratch_));
   const size_t before = ggml_gallocr_get_buffer_size(allocator_.get(), 0);
   const Status allocated = built->allocate(allocator_.get());
   // A buffer that grew has moved: the tensors of the other graphs point into the old one.

@@ -32,10 +32,11 @@ class Compute {
   struct FreeThreads {
     void operator()(ggml_threadpool* pool) const { ggml_threadpool_free(pool); }
   };
-  Compute(const Model& model, const std::vector<SequencePart>* parts) : model_(model), parts_(parts) {}
+  Compute(const Model& model, int threads, const std::vector<SequencePart>* parts);
 
   const Model& model_;
   const std::vector<SequencePart>* parts_;
+  MatmulScratch scratch_;
   std::unique_ptr<ggml_threadpool, FreeThreads> threads_;
   ggml_backend_ptr backend_;
   ggml_gallocr_ptr allocator_;

@@ -19,8 +19,8 @@ void copy_ints(std::span<const int32_t> from, ggml_tensor* to) {
 }  // namespace
 
 Result<std::unique_ptr<Graph>> Graph::build(const Model& model, GraphShape shape,
-                                            const std::vector<SequencePart>* parts) {
-  std::unique_ptr<Graph> graph(new Graph(shape, parts));
+                                            const std::vector<SequencePart>* parts, MatmulScratch* scratch) {
+  std::unique_ptr<Graph> graph(new Graph(shape, parts, scratch));
   const size_t max_nodes = model.hparams().layers.size() * kNodesPerLayer + kOtherNodes;
   const size_t bytes = max_nodes * ggml_tensor_overhead() + ggml_graph_overhead_custom(max_nodes, false);
   graph->context_.reset(ggml_init({bytes, nullptr, true}));
@@ -49,7 +49,7 @@ void Graph::add_body(const Model& model) {
   const Weights& weights = model.weights();
   const GraphBuilder::Inputs inputs{
       .positions = positions_, .output_ids = output_ids_, .n_tokens = shape_.n_tokens, .n_outputs = shape_.n_outputs};
-  GraphBuilder builder(context, graph_, model.hparams(), weights, inputs, &attention_);
+  GraphBuilder builder(context, graph_, model.hparams(), weights, inputs, &attention_, &matmul_);
   const Architecture& architecture = model.architecture();
   ggml_tensor* x = architecture.build_input(builder, ggml_get_rows(context, weights.token_embd, tokens_));
   for (size_t layer = 0; layer < weights.layers.size(); ++layer) {

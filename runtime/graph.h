@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "runtime/attention_ops.h"
+#include "runtime/matmul_ops.h"
 #include "runtime/model.h"
 
 namespace recalld::runtime {
@@ -24,8 +25,9 @@ struct GraphShape {
 class Graph {
  public:
   // Built but without memory: allocate() it before use. kResourceExhausted when ggml has none for the graph itself.
+  // scratch outlives the graph.
   static Result<std::unique_ptr<Graph>> build(const Model& model, GraphShape shape,
-                                              const std::vector<SequencePart>* parts);
+                                              const std::vector<SequencePart>* parts, MatmulScratch* scratch);
 
   const GraphShape& shape() const { return shape_; }
   ggml_cgraph* get() { return graph_; }
@@ -43,12 +45,14 @@ class Graph {
   size_t bytes() const;
 
  private:
-  Graph(GraphShape shape, const std::vector<SequencePart>* parts) : shape_(shape), attention_(parts) {}
+  Graph(GraphShape shape, const std::vector<SequencePart>* parts, MatmulScratch* scratch)
+      : shape_(shape), attention_(parts), matmul_(scratch) {}
   void add_inputs();
   void add_body(const Model& model);
 
   GraphShape shape_;
   AttentionOps attention_;
+  MatmulOps matmul_;
   ggml_context_ptr context_;
   ggml_cgraph* graph_ = nullptr;       // in context_
   ggml_tensor* tokens_ = nullptr;      // [n_tokens] i32

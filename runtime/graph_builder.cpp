@@ -7,7 +7,8 @@ ggml_tensor* GraphBuilder::rms_norm(ggml_tensor* x, ggml_tensor* weight) {
 }
 
 ggml_tensor* GraphBuilder::linear(ggml_tensor* weight, ggml_tensor* x, ggml_tensor* bias) {
-  ggml_tensor* product = ggml_mul_mat(context_, weight, x);
+  ggml_tensor* product =
+      MatmulOps::handles(weight) ? matmul_->multiply(context_, weight, x) : ggml_mul_mat(context_, weight, x);
   return bias == nullptr ? product : ggml_add(context_, product, bias);
 }
 

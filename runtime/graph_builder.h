@@ -9,6 +9,7 @@
 
 #include "runtime/attention_ops.h"
 #include "runtime/hparams.h"
+#include "runtime/matmul_ops.h"
 #include "runtime/weights.h"
 
 namespace recalld::runtime {
@@ -22,15 +23,16 @@ class GraphBuilder {
     int n_outputs = 0;
   };
 
-  // attention receives one entry per layer that is built; it must not be moved while the graph lives.
+  // attention and matmul keep what the operations of the graph need: they live as long as it.
   GraphBuilder(ggml_context* context, ggml_cgraph* graph, const Hparams& hparams, const Weights& weights,
-               const Inputs& inputs, AttentionOps* attention)
+               const Inputs& inputs, AttentionOps* attention, MatmulOps* matmul)
       : context_(context),
         graph_(graph),
         hparams_(hparams),
         weights_(weights),
         inputs_(inputs),
-        attention_(attention) {}
+        attention_(attention),
+        matmul_(matmul) {}
 
   const LayerHparams& layer_hparams(int layer) const { return hparams_.layers[layer]; }
   const LayerWeights& layer_weights(int layer) const { return weights_.layers[layer]; }
@@ -65,6 +67,7 @@ class GraphBuilder {
   const Weights& weights_;
   Inputs inputs_;
   AttentionOps* attention_;
+  MatmulOps* matmul_;
 };
 
 }  // namespace recalld::runtime

@@ -36,6 +36,11 @@ std::vector<Case> cases() {
   llama_f16.type = GGML_TYPE_F16;
   SyntheticModel llama_q8 = llama;
   llama_q8.type = GGML_TYPE_Q8_0;
+  SyntheticModel llama_q4_0 = llama;
+  llama_q4_0.type = GGML_TYPE_Q4_0;
+  SyntheticModel llama_q4_1 = llama;
+  llama_q4_1.type = GGML_TYPE_Q4_1;
+  llama_q4_1.n_ff = 160;
   SyntheticModel qwen2 = llama;
   qwen2.architecture = "qwen2";
   qwen2.rope_base = 1e6F;
@@ -58,6 +63,8 @@ std::vector<Case> cases() {
           {"llama_no_gqa", llama_mha, kFloat},
           {"llama_f16", llama_f16, kFloat},
           {"llama_q8_0", llama_q8, kQuantized},
+          {"llama_q4_0", llama_q4_0, kQuantized},
+          {"llama_q4_1", llama_q4_1, kQuantized},
           {"qwen2", qwen2, kFloat},
           {"qwen2_q8_0", qwen2_q8, kQuantized},
           {"qwen3", qwen3, kFloat},
