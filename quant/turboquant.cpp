@@ -5,6 +5,8 @@
 namespace recalld::quant {
 namespace {
 
+constexpr kernels::ScaleRule kKeyRule = kernels::ScaleRule::kMatched;
+constexpr kernels::ScaleRule kValueRule = kernels::ScaleRule::kUnbiased;
 constexpr uint64_t kValueSeedMask = 0x5654'5654'5654'5654u;
 
 std::string make_name(int k_bits, int v_bits, bool centred) {
@@ -49,9 +51,8 @@ size_t TurboQuant::page_bytes(int n_kv_heads, int head_dim, int n_tokens) const 
 Status TurboQuant::encode_page(const PageMeta& meta, const float* k, const float* v, std::span<std::byte> out) const {
   RECALLD_RETURN_IF_ERROR(check_page(tag_, meta, out.size()));
   std::ranges::fill(out, std::byte{0});
-  using kernels::ScaleRule;
-  const kernels::EncodeSpec k_spec{tag_.k_bits, ScaleRule::kUnbiased, &k_flips_, meta.head_dim};
-  const kernels::EncodeSpec v_spec{tag_.v_bits, ScaleRule::kUnbiased, &v_flips_, meta.head_dim};
+  const kernels::EncodeSpec k_spec{tag_.k_bits, kKeyRule, &k_flips_, meta.head_dim};
+  const kernels::EncodeSpec v_spec{tag_.v_bits, kValueRule, &v_flips_, meta.head_dim};
   const size_t stride = static_cast<size_t>(meta.n_kv_heads) * static_cast<size_t>(meta.head_dim);
   for (int head = 0; head < meta.n_kv_heads; ++head) {
     const PageSections to = page_sections(tag_, meta, head, out);

@@ -4,10 +4,12 @@
 //
 // Keys are centred by default: what is coded is T k less the page's mean of T k, which stands in the page as halves.
 // The mean is added back exactly in the logits (q . mean), so centring changes the error alone: it no longer grows
-// with a constant part shared by all keys (attention biases of the Qwen family are the known case).
+// with a constant part shared by all keys (attention biases of the Qwen family are the known case). It hurts the few
+// keys that are unlike the others, above all the first token of a text, which takes much of the attention: keep the
+// first tokens in none16 pages (docs/page-format.md has the measurement).
 //
-// Scales follow ScaleRule::kUnbiased on both sides (docs/page-format.md has the measurement). Layer and head do not
-// matter: one pair of transforms serves the whole model.
+// Scales: ScaleRule::kMatched on keys, kUnbiased on values (measured there too). Layer and head do not matter: one pair
+// of transforms serves the whole model.
 #pragma once
 
 #include "kernels/encode.h"

@@ -21,7 +21,7 @@ struct Settings {
   QualitySettings quality;
   KernelShape kernels;
   std::string text = "data/sample_prose.txt";
-  int tokens = 4096;
+  int tokens = 4048;
   std::vector<std::string> codecs = {"none16",          "turboquant-4", "turboquant-4-plain", "turboquant-k4v3",
                                      "turboquant-k4v2", "turboquant-3", "turboquant-k3v2",    "turboquant-2"};
   bool no_quality = false;

@@ -17,7 +17,7 @@ struct QualitySettings {
   int threads = 1;
   int block = 64;        // tokens read at once
   int page_tokens = 64;  // tokens of a page; a page is coded as soon as this many rows beyond `recent` are there
-  int pinned = 0;        // first tokens, kept in 16-bit pages
+  int pinned = 16;       // first tokens, kept in 16-bit pages
   int recent = 0;        // newest tokens, kept in 16-bit rows
 };
 
