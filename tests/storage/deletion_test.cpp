@@ -81,7 +81,7 @@ class DeletionTest : public ::testing::Test {
     }
   }
 
-  TempDir dir_;
+  TempDir dir_{true};
   SystemClock clock_;
   std::unique_ptr<Stores> stores_;
   std::mt19937 generator_{7};

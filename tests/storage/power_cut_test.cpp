@@ -91,9 +91,14 @@ TEST(PowerCutTest, WhateverMomentThePowerGoesTheAcknowledgedIsThere) {
     operations = vfs.operations();
   }
   ASSERT_GT(operations, 100);
+#ifdef RECALLD_SANITIZED
+  constexpr int64_t kCuts = 40;
+#else
+  constexpr int64_t kCuts = 160;
+#endif
   std::mt19937 random(3);
   int64_t promised_turns = 0;
-  for (int64_t cut = 1; cut <= operations; cut += 1 + operations / 160) {
+  for (int64_t cut = 1; cut <= operations; cut += 1 + operations / kCuts) {
     for (const bool keep_some : {false, true}) {
       const TempDir dir(true);
       FaultVfs vfs;
