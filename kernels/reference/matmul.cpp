@@ -51,7 +51,8 @@ void quantize_block(const float* x, int b, ActivationGroup* group) {
   int32_t total = 0;
   for (int i = 0; i < kWeightBlock; ++i) {
     const auto code = static_cast<int8_t>(finite ? std::nearbyintf(x[i] * inverse) : 0.0F);
-    (i < 16 ? group->low : group->high)[b * 16 + i % 16] = code;
+    int8_t* half = i < 16 ? group->low : group->high;
+    half[b * 16 + i % 16] = code;
     total += code;
   }
   for (int lane = 4 * b; lane < 4 * b + 4; ++lane) {
