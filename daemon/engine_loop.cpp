@@ -175,7 +175,8 @@ Result<std::shared_ptr<SessionMemory>> EngineLoop::memory_of(const std::string& 
 
 bool EngineLoop::evict_one(const std::string& keep) {
   SessionMemory* oldest = nullptr;
-  for (auto& [session, reader] : readers_) {
+  for (auto& [name, reader] : readers_) {
+    const std::string& session = name;
     if (reader.memory == nullptr || session == keep) continue;
     if (std::any_of(active_.begin(), active_.end(), [&](const ChatJob& job) { return job.session == session; }))
       continue;

@@ -8,9 +8,10 @@ namespace {
 
 constexpr int64_t kHeaderGapMs = 3'600'000;
 
-// The date line before a turn, or nothing when the time is unknown or has hardly moved.
+// The date line before a turn, or nothing when the time is unknown or has hardly moved. Questions and answers carry
+// none: the same question must be the same tokens a minute later.
 std::string date_header(std::span<const TurnText> before, const TurnText& turn) {
-  if (!turn.time_ms.has_value()) return {};
+  if (!turn.time_ms.has_value() || turn.speaker.empty()) return {};
   if (!before.empty() && before.back().time_ms.has_value() && *turn.time_ms - *before.back().time_ms < kHeaderGapMs &&
       *turn.time_ms >= *before.back().time_ms)
     return {};
@@ -104,6 +105,6 @@ std::string TranscriptFormat::clean_answer(std::string_view text) const {
   return std::string(text);
 }
 
-std::string TranscriptFormat::version() const { return std::string(style_name(style_)) + "-1"; }
+std::string TranscriptFormat::version() const { return std::string(style_name(style_)) + "-2"; }
 
 }  // namespace recalld::episodes

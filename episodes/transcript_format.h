@@ -3,10 +3,11 @@
 // the same transcript always gives the same tokens.
 //
 // Two styles:
-//   template  the model's chat template; turns have roles.
+//   template  the model's chat template; turns have roles. A named speaker's words begin with the date line and name
+//             of the plain style.
 //   plain     "A conversation:", then "[1:56 pm on 8 May, 2023]" wherever the time has moved by an hour or more, and
-//             "<speaker>: <text>" lines; a turn without a speaker is a question or an answer. For base models and for
-//             conversations between named people.
+//             "<speaker>: <text>" lines; a turn without a speaker is a question or an answer and carries no date. For
+//             base models and for conversations between named people.
 //
 // Immutable; any thread.
 #pragma once

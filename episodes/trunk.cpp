@@ -44,7 +44,7 @@ Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_ve
   return digester.finish();
 }
 
-Trunk::Trunk(const cache::CacheShape& shape, std::shared_ptr<cache::MemoryPool> pool, TrunkOptions options)
+Trunk::Trunk(const cache::CacheShape& shape, const std::shared_ptr<cache::MemoryPool>& pool, TrunkOptions options)
     : shape_(shape), pool_(pool), options_(std::move(options)), sequence_(shape, pool) {
   sequence_.set_uniform(true);
 }
@@ -110,6 +110,7 @@ Result<std::vector<retrieval::PageGroup>> Trunk::tail() const {
   const auto count = static_cast<int32_t>(n_tokens_ - paged_tokens_);
   RECALLD_ASSIGN_OR_RETURN(std::vector<cache::ChunkPtr> chunks,
                            sequence_.export_rows(count, paged_tokens_, options_.fingerprint));
+  groups.reserve(chunks.size());
   for (cache::ChunkPtr& chunk : chunks) groups.push_back({chunk->token_start(), chunk->n_tokens(), false, chunk});
   return groups;
 }

@@ -46,7 +46,7 @@ Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_ve
 
 class Trunk {
  public:
-  Trunk(const cache::CacheShape& shape, std::shared_ptr<cache::MemoryPool> pool, TrunkOptions options);
+  Trunk(const cache::CacheShape& shape, const std::shared_ptr<cache::MemoryPool>& pool, TrunkOptions options);
 
   int64_t n_tokens() const { return n_tokens_; }
   const TrunkOptions& options() const { return options_; }

@@ -81,8 +81,9 @@ class StoreFile {
     std::optional<T> value;
     RECALLD_RETURN_IF_ERROR(run([&](Database& database) -> Status {
       Result<T> result = body(database);
-      if (result.ok()) value.emplace(std::move(result).value());
-      return result.status();
+      if (!result.ok()) return result.status();
+      value.emplace(std::move(result).value());
+      return ok_status();
     }));
     return *std::move(value);
   }

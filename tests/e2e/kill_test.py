@@ -77,7 +77,7 @@ class KillTest(DaemonCase):
         oracle.under_way = [[("user", text)], [("user", text), ("assistant", None)]]
         self.working_on = "answer"
         answer = self.target.ask(oracle.session, text, max_tokens=self.random.randint(2, 12), remember=True)
-        oracle.acknowledged += [("user", text), ("assistant", answer["text"].strip())]
+        oracle.acknowledged += [("user", text), ("assistant", answer["text"])]
         oracle.under_way = []
 
     def work(self, oracle):

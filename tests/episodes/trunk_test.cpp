@@ -162,6 +162,42 @@ TEST_F(TrunkTest, ALongHistoryStaysInsideTheViewAndTheMemory) {
               small.view_tokens + small.block_tokens);
 }
 
+TEST_F(TrunkTest, SavesBetweenBlocksAddUpToTheTrunk) {
+  TrunkOptions small = options("turboquant-4");
+  small.view_tokens = 384;
+  small.fingerprint = trunk_fingerprint(test_model()->fingerprint(), "test", small);
+  Trunk trunk(test_model()->cache_shape(), pool_, small);
+  std::vector<cache::ChunkPtr> disk, tail;
+  const auto load = [&](size_t group) -> Result<cache::ChunkPtr> { return disk[group]; };
+  trunk.set_loader(load);
+  for (const int64_t until : {100, 128, 300, 330, 512, 640, 700, 850}) {
+    read_to(trunk, until, 1000);
+    const auto unsaved = trunk.unsaved().value();
+    disk.resize(unsaved.first_changed);
+    for (size_t i = unsaved.first_changed; i < trunk.groups().size(); ++i) disk.push_back(trunk.groups()[i].chunk);
+    tail.clear();
+    for (const auto& group : unsaved.tail) tail.push_back(group.chunk);
+    trunk.mark_saved();
+  }
+  Trunk restored(test_model()->cache_shape(), pool_, small);
+  restored.set_loader(load);
+  std::vector<retrieval::PageGroup> groups;
+  for (const auto& chunk : disk) groups.push_back({chunk->token_start(), chunk->n_tokens(), false, nullptr});
+  ASSERT_TRUE(restored.restore(groups, tail).ok());
+  ASSERT_EQ(restored.groups().size(), trunk.groups().size());
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const auto& kept = *trunk.load(i).value()->buffer;
+    const auto& found = *restored.load(i).value()->buffer;
+    ASSERT_EQ(kept.size(), found.size()) << "page group " << i;
+    EXPECT_EQ(std::memcmp(kept.data(), found.data(), kept.size()), 0) << "page group " << i;
+  }
+  const auto a = trunk.tail().value(), b = restored.tail().value();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i)
+    EXPECT_EQ(std::memcmp(a[i].chunk->buffer->data(), b[i].chunk->buffer->data(), a[i].chunk->buffer->size()), 0);
+  EXPECT_EQ(greedy(trunk, 8), greedy(restored, 8));
+}
+
 TEST_F(TrunkTest, ACancelledReadLeavesTheTrunkAsItWas) {
   Trunk trunk(test_model()->cache_shape(), pool_, options("turboquant-4"));
   read_to(trunk, 130, 1000);

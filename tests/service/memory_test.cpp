@@ -119,7 +119,11 @@ TEST_F(MemoryTest, AHistoryLongerThanTheWindowIsServedFromItsNewestPart) {
   EXPECT_LE(result.recall.tokens_reused, 1024 - 256);
   EXPECT_GT(result.recall.tokens_reused, 400);
   reopen();
-  EXPECT_EQ(ask(session, "What happened on day 79?", 12, false).value().text, result.text);
+  const ChatResult after = ask(session, "What happened on day 79?", 12, false).value();
+  EXPECT_EQ(after.text, result.text);
+  EXPECT_EQ(after.recall.tokens_reused, result.recall.tokens_reused);
+  EXPECT_EQ(after.recall.tokens_pending, 0);
+  EXPECT_EQ(settle(session).pages_dropped, 0);
 }
 
 TEST_F(MemoryTest, WhatIsNotReadYetIsNotForgotten) {

@@ -65,6 +65,8 @@ ServiceTest::ServiceTest() {
 
 ServiceTest::~ServiceTest() {
   service_.reset();
+  if (HasFailure())
+    for (const std::string& event : log_) std::printf("log: %s\n", event.c_str());
   std::filesystem::remove_all(directory_);
 }
 
