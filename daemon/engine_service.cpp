@@ -6,6 +6,7 @@
 namespace recalld::daemon {
 namespace {
 
+constexpr size_t kBytesPerToken = 4;
 constexpr int64_t kHeartbeatLimitNs = 120'000'000'000;
 
 SessionInfo to_info(const storage::SessionRow& row) {
@@ -176,7 +177,14 @@ Result<MemoryInfo> EngineService::memory(const std::string& principal, const std
     }
     info.bytes_f16 = info.tokens_ready * static_cast<int64_t>(model_->cache_shape().f16_bytes_per_token());
   }
-  if (info.turns < row.turns) info.state = live.has_value() && info.state == "rebuilding" ? "rebuilding" : "reading";
+  if (info.turns < row.turns) {
+    if (!live.has_value() || info.state != "rebuilding") info.state = "reading";
+    // Turns that were not tokenized yet count by their length, so that progress has an end from the beginning.
+    RECALLD_ASSIGN_OR_RETURN(const auto unseen, stores_->memory().turns(id, info.turns, -1));
+    for (const storage::TurnRow& turn : unseen)
+      info.tokens_pending += static_cast<int64_t>((turn.speaker.size() + turn.text.size()) / kBytesPerToken) + 4;
+    info.tokens_total = info.tokens_ready + info.tokens_pending;
+  }
   info.turns = row.turns;
   RECALLD_ASSIGN_OR_RETURN(info.bytes_disk, stores_->kv().bytes(id));
   if (!stores_->write_state().ok() && info.state != "ready") info.state = "waiting";
