@@ -1,6 +1,5 @@
 // POST /v1/chat/completions on a connection.
 #include <boost/asio/post.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "api/blocking.h"
 #include "api/connection.h"
@@ -166,11 +165,12 @@ net::awaitable<bool> Connection::chat_stream(Exchange* exchange, const PreparedC
     bool written = false;
     if (!news.overflow) written = co_await transport_.write(text, front_.options.write_timeout);
     if (!written) {
-      front_.metrics.chat_cancelled(news.overflow);
-      front_.log.write(news.overflow ? daemon::LogLevel::kWarning : daemon::LogLevel::kDebug, "server",
-                       news.overflow ? "a stream was cut off: its client reads too slowly"
-                                     : "the client left in the middle of its answer",
-                       {{"request_id", exchange->request_id}});
+      const bool slow = news.overflow || chat.inbox->take().overflow;
+      front_.metrics.chat_cancelled(slow);
+      front_.log.write(
+          slow ? daemon::LogLevel::kWarning : daemon::LogLevel::kDebug, "server",
+          slow ? "a stream was cut off: its client reads too slowly" : "the client left in the middle of its answer",
+          {{"request_id", exchange->request_id}});
       exchange->keep_alive = false;
     }
     if (!written || news.last()) {

@@ -14,6 +14,18 @@ namespace {
 
 namespace http = boost::beast::http;
 
+// Counts while it lives.
+class Counted {
+ public:
+  explicit Counted(std::atomic<int64_t>& number) : number_(number) { number_.fetch_add(1); }
+  ~Counted() { number_.fetch_sub(1); }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::atomic<int64_t>& number_;
+};
+
 constexpr auto kAwait = net::as_tuple(net::use_awaitable);
 
 // False for errors of the socket, such as a reset.
@@ -74,6 +86,7 @@ net::awaitable<bool> Connection::serve(bool first) {
     idle_ = false;
     if (!readable) co_return false;
   }
+  const Counted in_flight(front_.metrics.in_flight);
   Exchange exchange;
   exchange.started_ns = front_.clock.monotonic_ns();
   exchange.request_id = front_.new_id("req_");

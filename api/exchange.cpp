@@ -37,6 +37,7 @@ std::string media_type(const std::string& content_type) {
 std::optional<HttpError> check_origin(const RequestHeader& header, const Door& door, Front& front, Exchange* exchange) {
   const std::string host = header_text(header, http::field::host);
   if (exchange->http11 && host.empty()) return http_error(400, "bad_request", "the Host header is missing");
+  if (header.count(http::field::host) > 1) return http_error(400, "bad_request", "there is more than one Host header");
   if (door.loopback && !host.empty() && !host_allowed(host, front.options.allowed_hosts))
     return http_error(403, "permission_denied",
                       "the Host \"" + host + "\" is not allowed on loopback; add it to server.allowed_hosts");

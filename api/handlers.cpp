@@ -1,11 +1,12 @@
 #include "api/handlers.h"
 
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
+
 #include <charconv>
 
 #include "api/chat_request.h"
 #include "api/fields.h"
+#include "api/json_out.h"
 #include "api/shapes.h"
 #include "daemon/import.h"
 #include "daemon/json_text.h"
@@ -171,7 +172,7 @@ Response verify(daemon::Service& service) {
 Response json_response(int status, const boost::json::object& body) {
   Response response;
   response.status = status;
-  response.body = boost::json::serialize(body) + "\n";
+  response.body = to_json(body) + "\n";
   return response;
 }
 

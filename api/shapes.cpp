@@ -1,9 +1,10 @@
 #include "api/shapes.h"
 
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
+
 #include <cmath>
 
+#include "api/json_out.h"
 #include "base/clock.h"
 
 namespace recalld::api {
@@ -172,6 +173,6 @@ object memory_json(const std::string& session, const daemon::MemoryInfo& info) {
           {"pages_dropped", info.pages_dropped}};
 }
 
-std::string sse_event(const object& object) { return "data: " + boost::json::serialize(object) + "\n\n"; }
+std::string sse_event(const object& object) { return "data: " + to_json(object) + "\n\n"; }
 
 }  // namespace recalld::api

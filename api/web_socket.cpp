@@ -5,10 +5,10 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/websocket.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "api/blocking.h"
 #include "api/connection.h"
+#include "api/json_out.h"
 #include "api/prepared_chat.h"
 #include "api/shapes.h"
 
@@ -131,7 +131,7 @@ net::awaitable<bool> WebSocketPeer::send(std::string text) {
 
 void WebSocketPeer::reply(const boost::json::object& object) {
   if (closing_) return;
-  std::string text = boost::json::serialize(object);
+  std::string text = to_json(object);
   outgoing_bytes_ += text.size();
   outgoing_.push_back(std::move(text));
   if (outgoing_bytes_ > front_.options.ws_max_buffer_bytes) {
@@ -152,7 +152,7 @@ void WebSocketPeer::take_answer() {
     return close(CloseCode::policy_error, "you read too slowly");
   }
   const auto push = [&](const boost::json::object& object) {
-    outgoing_.push_back(boost::json::serialize(object));
+    outgoing_.push_back(to_json(object));
     outgoing_bytes_ += outgoing_.back().size();
   };
   if (news.started) push(ws_start(answer_id_, *news.started));

@@ -242,7 +242,8 @@ Status read_environment(const Environment& environment, std::map<std::string, Co
 
 std::string quote(const std::string& text) {
   std::ostringstream out;
-  out << toml::value<std::string>(text);
+  const toml::value<std::string> value(text);
+  out << toml::toml_formatter(value, toml::toml_formatter::default_flags & ~toml::format_flags::allow_literal_strings);
   return out.str();
 }
 
