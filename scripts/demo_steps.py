@@ -138,13 +138,14 @@ def run(given, daemon):
           "the rest was read on")
 
     step(f"Asking: {given.question}")
-    first = daemon.ask(session, given.question, given.max_tokens)
+    asked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    first = daemon.ask(session, given.question, given.max_tokens, time_said=asked)
     show_answer(first)
 
     step("kill -9, start again, the same question")
     daemon.restart()
     print(f"    ready after {milliseconds(daemon.started_in * 1000)}")
-    second = daemon.ask(session, given.question, given.max_tokens)
+    second = daemon.ask(session, given.question, given.max_tokens, time_said=asked)
     show_answer(second)
 
     step("For comparison: the whole history again, as a request without a memory has to")

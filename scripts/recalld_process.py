@@ -218,9 +218,14 @@ class Recalld:
                 raise TimeoutError(f"the session is not read after {timeout} s: {memory}")
             time.sleep(0.05)
 
-    def ask(self, session, question, max_tokens=24, remember=False, timeout=300, headers=None, **fields):
-        """A greedy answer: {"text", "recall", "usage", "finish_reason", "first_text_ms"}; the last is the client's."""
-        body = {"messages": [{"role": "user", "content": question}], "max_tokens": max_tokens, "temperature": 0,
+    def ask(self, session, question, max_tokens=24, remember=False, timeout=300, headers=None, time_said=None,
+            **fields):
+        """A greedy answer: {"text", "recall", "usage", "finish_reason", "first_text_ms"}; the last is the client's.
+
+        time_said: when the question is asked (RFC 3339). The model is told the date after a pause, so without it the
+        same question is another one a minute later."""
+        message = {"role": "user", "content": question, **({"time": time_said} if time_said else {})}
+        body = {"messages": [message], "max_tokens": max_tokens, "temperature": 0,
                 "remember": remember, "stream_options": {"include_usage": True}, **fields}
         if session:
             body["metadata"] = {"session": session}

@@ -14,11 +14,23 @@ def mount_tmpfs(path, size):
     return None if done.returncode == 0 else done.stderr.strip()
 
 
+def fill(path):
+    """Takes what is free."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(handle, b"\0" * 65536)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
 class FullDisk(DaemonCase):
     def setUp(self):
         super().setUp()
         self.disk = os.path.join(self.folder, "disk")
-        reason = mount_tmpfs(self.disk, "24m")
+        reason = mount_tmpfs(self.disk, "64m")
         if reason:
             print("SKIPPED: a full disk needs a small file system, and mounting one failed: " + reason, flush=True)
             self.skipTest(reason)
@@ -31,13 +43,7 @@ class FullDisk(DaemonCase):
         session = self.session_with(daemon, 8)
         kept = daemon.turns(session)
         filler = os.path.join(self.disk, "filler")
-        with open(filler, "wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        fill(filler)
         error = None
         for i in range(200):
             try:

@@ -10,15 +10,16 @@ import unittest
 from e2e_case import DaemonCase, Gone, Recalld
 
 QUESTION = "What is the name of the vet?"
+ASKED = "2026-05-12T09:30:00Z"
 
 
 class Restart(DaemonCase):
     def test_greedy_answer_is_the_same_after_kill_9(self):
         daemon = self.started()
-        session = self.session_with(daemon, 60)
-        before = daemon.ask(session, QUESTION)
+        session = self.session_with(daemon, 32)
+        before = daemon.ask(session, QUESTION, time_said=ASKED)
         daemon.restart()
-        after = daemon.ask(session, QUESTION)
+        after = daemon.ask(session, QUESTION, time_said=ASKED)
         self.assertEqual(after["text"], before["text"])
         self.assertTrue(before["text"].strip())
         self.assertEqual(after["recall"]["tokens_reused"], before["recall"]["tokens_reused"])
@@ -29,12 +30,12 @@ class Restart(DaemonCase):
         from e2e_case import sample_lines
         daemon = self.started()
         session = daemon.new_session()
-        daemon.import_lines(session, sample_lines()[:120])
+        daemon.import_lines(session, sample_lines()[:60])
         deadline = time.monotonic() + 120
-        while daemon.memory(session)["tokens_ready"] < 600 and time.monotonic() < deadline:
+        while daemon.memory(session)["tokens_ready"] < 300 and time.monotonic() < deadline:
             time.sleep(0.02)
         read = daemon.memory(session)["tokens_ready"]
-        self.assertGreaterEqual(read, 600)
+        self.assertGreaterEqual(read, 300)
         daemon.restart()
         kept = daemon.memory(session)["tokens_ready"]
         self.assertGreater(kept, 0, f"of {read} tokens read before the kill nothing is left")
@@ -43,8 +44,8 @@ class Restart(DaemonCase):
 
     def test_a_flipped_bit_in_a_page_is_found_counted_and_healed(self):
         daemon = self.started()
-        session = self.session_with(daemon, 40)
-        before = daemon.ask(session, QUESTION)
+        session = self.session_with(daemon, 24)
+        before = daemon.ask(session, QUESTION, time_said=ASKED)
         daemon.stop()
         database = self.kv(daemon)
         table, column = self.payload_column(database)
@@ -57,17 +58,17 @@ class Restart(DaemonCase):
         database.close()
         daemon.start()
         verified = daemon.call("POST", "/v1/admin/verify", {})
-        healed = daemon.ask(session, QUESTION)
+        healed = daemon.ask(session, QUESTION, time_said=ASKED)
         memory = daemon.wait_read(session)
         self.assertGreater(memory["pages_dropped"], 0, memory)
-        self.assertEqual(daemon.ask(session, QUESTION)["text"], before["text"])
+        self.assertEqual(daemon.ask(session, QUESTION, time_said=ASKED)["text"], before["text"])
         self.assertTrue(healed["text"].strip())
         self.assertTrue(verified["ok"] or "kv.db" in str(verified))
         self.assert_alive(daemon)
 
     def payload_column(self, database):
         """The table and column that hold the pages: the blob column with the most bytes."""
-        best = (0, None, None)
+        best = (0, "", "")
         for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             for column in database.execute(f"PRAGMA table_info('{table}')").fetchall():
                 size = database.execute(f"SELECT max(length({column[1]})) FROM '{table}' "
@@ -78,8 +79,8 @@ class Restart(DaemonCase):
 
     def test_kv_db_deleted_costs_time_not_answers(self):
         daemon = self.started()
-        session = self.session_with(daemon, 30)
-        before = daemon.ask(session, QUESTION)["text"]
+        session = self.session_with(daemon, 16)
+        before = daemon.ask(session, QUESTION, time_said=ASKED)["text"]
         daemon.kill()
         for suffix in ("", "-wal", "-shm"):
             path = os.path.join(daemon.data_dir, "kv.db" + suffix)
@@ -87,7 +88,7 @@ class Restart(DaemonCase):
                 os.remove(path)
         daemon.start()
         daemon.wait_read(session)
-        self.assertEqual(daemon.ask(session, QUESTION)["text"], before)
+        self.assertEqual(daemon.ask(session, QUESTION, time_said=ASKED)["text"], before)
 
     def test_newer_schema_is_refused(self):
         daemon = self.started()
