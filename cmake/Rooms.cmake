@@ -8,7 +8,7 @@ target_include_directories(recalld_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(recalld_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-missing-field-initializers -Wno-restrict>)
 if(RECALLD_SANITIZE)
   target_compile_options(recalld_flags INTERFACE
-    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${RECALLD_SANITIZE} -fno-omit-frame-pointer -O1 -g1>)
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${RECALLD_SANITIZE} -fno-omit-frame-pointer -g1>)
   target_link_options(recalld_flags INTERFACE -fsanitize=${RECALLD_SANITIZE})
   target_compile_definitions(recalld_flags INTERFACE RECALLD_SANITIZED=1)
   if(RECALLD_SANITIZE MATCHES "undefined")
