@@ -285,8 +285,8 @@ TEST_F(WebSocketTest, QuietPeersArePinged) {
   // Reading answers the pings, so this one outlives many intervals.
   std::thread later([&] {
     std::this_thread::sleep_for(milliseconds(800));
-    client.send(R"({"type":"ping"})");
     done = true;
+    client.send(R"({"type":"ping"})");
   });
   EXPECT_EQ(client.type(), "pong");
   EXPECT_TRUE(done);
