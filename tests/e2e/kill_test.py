@@ -14,6 +14,8 @@ from e2e_case import SANITIZED, DaemonCase, Gone
 KILLS = int(os.environ.get("RECALLD_KILLS", "20" if SANITIZED else "200"))
 SEED = int(os.environ.get("RECALLD_KILL_SEED", "20260508"))
 SESSIONS = 4
+LONGEST_WORK = {"append": 0.1, "import": 0.1, "answer": 0.8, "reading": 0.8}  # seconds before a kill
+KINDS = ("append", "import", "answer", "reading")
 WORDS = "the canoe lay at the old boathouse while seven herons counted stones beside a green lamp in may".split()
 
 
@@ -43,48 +45,49 @@ class KillTest(DaemonCase):
     def setUp(self):
         super().setUp()
         self.random = random.Random(SEED)
-        self.cut = {"append": 0, "import": 0, "answer": 0, "reading": 0}
+        # Kills that fell into the middle of each kind of work.
+        self.cut = dict.fromkeys(KINDS, 0)
         self.serial = 0
 
     def sentence(self):
         self.serial += 1
         return f"{self.serial}: " + " ".join(self.random.choice(WORDS) for _ in range(self.random.randint(4, 14)))
 
-    # Each kind of work goes on until the kill ends it, and leaves in `oracle` what the daemon owes.
+    # Each piece of work leaves in `oracle` what the daemon owes.
 
-    def do_appends(self, oracle):
-        for _ in range(3):
-            text = self.sentence()
-            oracle.under_way = [[("user", text)]]
-            self.working_on = "append"
-            self.target.append(oracle.session, [{"role": "user", "content": text}])
-            oracle.acknowledged.append(("user", text))
-            oracle.under_way = []
+    def do_append(self, oracle):
+        text = self.sentence()
+        oracle.under_way = [[("user", text)]]
+        self.target.append(oracle.session, [{"role": "user", "content": text}])
+        oracle.acknowledged.append(("user", text))
+        oracle.under_way = []
+        time.sleep(self.random.uniform(0, 0.01))
 
     def do_import(self, oracle):
         batch = [("user" if i % 2 == 0 else "assistant", self.sentence()) for i in range(self.random.randint(2, 8))]
         oracle.under_way = [batch]
-        self.working_on = "import"
-        self.target.call("POST", f"/v1/sessions/{oracle.session}/import",
-                         "".join('{"role":"%s","content":"%s"}\n' % message for message in batch),
-                         headers={"Content-Type": "application/x-ndjson"})
+        self.target.import_lines(oracle.session, ['{"role":"%s","content":"%s"}' % message for message in batch])
         oracle.acknowledged += batch
         oracle.under_way = []
-        self.working_on = "reading"
+        time.sleep(self.random.uniform(0, 0.01))
 
     def do_answer(self, oracle):
         text = self.sentence()
         oracle.under_way = [[("user", text)], [("user", text), ("assistant", None)]]
-        self.working_on = "answer"
         answer = self.target.ask(oracle.session, text, max_tokens=self.random.randint(2, 12), remember=True)
-        oracle.acknowledged += [("user", text), ("assistant", answer["text"])]
+        oracle.acknowledged += [("user", text), ("assistant", answer["text"].strip())]
         oracle.under_way = []
 
-    def work(self, oracle):
+    def do_reading(self, oracle):
+        """Some history, then nothing but the background reading of it, which writes pages."""
+        self.do_import(oracle)
+        self.target.wait_read(oracle.session)
+
+    def work(self, oracle, kind):
+        """The same kind of work until the kill."""
         try:
             while True:
-                self.random.choice([self.do_appends, self.do_import, self.do_answer, self.do_answer])(oracle)
-                self.working_on = "reading"
+                getattr(self, "do_" + kind)(oracle)
         except Gone:
             pass
 
@@ -99,13 +102,13 @@ class KillTest(DaemonCase):
                 slowest = max(slowest, daemon.started_in)
                 self.check(daemon, oracles)
             oracle = self.random.choice(oracles)
-            worker = threading.Thread(target=self.work, args=(oracle,))
-            self.working_on = "append"
+            kind = KINDS[kill % len(KINDS)]
+            worker = threading.Thread(target=self.work, args=(oracle, kind))
             worker.start()
-            time.sleep(self.random.uniform(0.0, 0.5))
+            time.sleep(self.random.uniform(0.0, LONGEST_WORK[kind]))
             daemon.kill()
-            self.cut[self.working_on] += 1
             worker.join()
+            self.cut[kind] += bool(oracle.under_way) or kind == "reading"
             if sum(len(o.acknowledged) for o in oracles) > 60 * SESSIONS:
                 # Fresh sessions: long histories would only make the rounds slower.
                 daemon.start()
@@ -122,8 +125,8 @@ class KillTest(DaemonCase):
         self.assert_alive(daemon)
         print(f"{KILLS} kills, cut: {self.cut}; slowest start {slowest:.2f} s; seed {SEED}", flush=True)
         if KILLS >= 100:
-            for kind in ("append", "import", "answer"):
-                self.assertGreater(self.cut[kind], 0, "no kill hit this kind of work: " + str(self.cut))
+            for kind in KINDS:
+                self.assertGreater(self.cut[kind], 0, "no kill fell into this kind of work: " + str(self.cut))
 
     def check(self, daemon, oracles):
         for oracle in oracles:
