@@ -19,6 +19,11 @@ LayerPlan::LayerPlan(int layer, const LayerShape& shape, const std::vector<PageP
 
 void LayerPlan::append(const LayerShape& shape, const Page& page) {
   const quant::Codec* codec = page.codec().plain_basis() ? nullptr : &page.codec();
+  // Pages from disk bring codec objects of their own. Those that decode alike must share a space: the order of
+  // additions, and so the result, depends on the spaces.
+  if (codec != nullptr)
+    for (const quant::Codec* known : spaces_)
+      if (known != nullptr && known->tag() == codec->tag()) codec = known;
   const int32_t shift = page.meta().rope_start - tokens_;
   auto variant = std::find_if(variants_.begin(), variants_.end(),
                               [&](const Variant& v) { return v.shift == shift && v.codec == codec; });

@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from e2e_case import DaemonCase, Gone, Recalld
+from e2e_case import DaemonCase, Gone, Recalld, sample_lines
 
 QUESTION = "What is the name of the vet?"
 ASKED = "2026-05-12T09:30:00Z"
@@ -27,7 +27,6 @@ class Restart(DaemonCase):
         self.assertGreater(after["recall"]["tokens_reused"], 20 * after["recall"]["tokens_read"])
 
     def test_reading_goes_on_where_it_was(self):
-        from e2e_case import sample_lines
         daemon = self.started()
         session = daemon.new_session()
         daemon.import_lines(session, sample_lines()[:60])
@@ -41,6 +40,24 @@ class Restart(DaemonCase):
         self.assertGreater(kept, 0, f"of {read} tokens read before the kill nothing is left")
         done = daemon.wait_read(session)
         self.assertEqual(done["tokens_ready"], done["tokens_total"])
+
+    def test_reading_after_a_restart_makes_the_same_pages(self):
+        def pages(name, restart):
+            daemon = self.daemon(name).start()
+            session = daemon.new_session()
+            daemon.import_lines(session, sample_lines()[:10])
+            daemon.wait_read(session)
+            if restart:
+                daemon.restart()
+            daemon.import_lines(session, sample_lines()[10:24])
+            daemon.wait_read(session)
+            self.assertEqual(daemon.stop(), 0)
+            return self.kv(daemon).execute(
+                "SELECT idx, kind, token_first, n_tokens, checksum FROM chunks ORDER BY idx").fetchall()
+
+        straight, restarted = pages("straight", False), pages("restarted", True)
+        self.assertGreater(len(straight), 8)
+        self.assertEqual(restarted, straight)
 
     def test_a_flipped_bit_in_a_page_is_found_counted_and_healed(self):
         daemon = self.started()
