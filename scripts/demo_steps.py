@@ -153,8 +153,7 @@ def run(given, daemon):
     if again is None:
         print("    it does not fit the model's window at once")
     else:
-        print(f"    {again['recall']['tokens_read']:,} tokens read; "
-              f"{milliseconds(again['recall']['first_token_ms'])} to the first token")
+        show_answer(again)
     summary(given, memory, first, second, again, reading_seconds)
 
 
