@@ -1,3 +1,6 @@
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <cstdio>
 
 #include "app/recallctl/commands.h"
@@ -85,6 +88,11 @@ class Chat {
 }  // namespace
 
 Status chat_command(const Api& api, const ChatOptions& options) {
+  // A Ctrl-C that comes just after the answer it was meant for must not end the program: as long as this set exists the
+  // signal has no other effect than what an answer in progress makes of it.
+  boost::asio::io_context io;
+  boost::asio::signal_set interrupts(io);
+  if (stdin_is_terminal()) interrupts.add(SIGINT);
   Chat chat(api, options);
   RECALLD_RETURN_IF_ERROR(chat.start());
   std::fflush(stdout);

@@ -49,6 +49,8 @@ class TerminalLines final : public LineEditor {
 
   std::optional<std::string> read(const std::string& prompt) override {
     prompt_ = prompt;
+    // libedit shows the prompt before it changes the terminal's settings: a Ctrl-C typed in between would be a signal.
+    el_set(editor_.get(), EL_PREP_TERM, 1);
     int length = 0;
     const char* text = el_gets(editor_.get(), &length);
     if (text == nullptr || length <= 0) return std::nullopt;
