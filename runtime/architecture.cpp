@@ -7,8 +7,8 @@
 namespace recalld::runtime {
 namespace {
 
-std::array<const Architecture*, 3> all() {
-  return {&llama_architecture(), &qwen2_architecture(), &qwen3_architecture()};
+std::array<const Architecture*, 4> all() {
+  return {&llama_architecture(), &qwen2_architecture(), &qwen3_architecture(), &gemma3_architecture()};
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ void bind_feed_forward(WeightBinder& binder, const Hparams& hparams, int layer, 
   weights->down_bias = binder.optional(layer, "ffn_down.bias", {n_embd});
 }
 
-ggml_tensor* build_dense_layer(GraphBuilder& graph, int layer, ggml_tensor* x) {
+ggml_tensor* build_dense_layer(GraphBuilder& graph, int layer, ggml_tensor* x, Activation activation) {
   const LayerHparams& h = graph.layer_hparams(layer);
   const LayerWeights& w = graph.layer_weights(layer);
   ggml_tensor* normed = graph.rms_norm(x, w.attn_norm);
@@ -67,8 +67,12 @@ ggml_tensor* build_dense_layer(GraphBuilder& graph, int layer, ggml_tensor* x) {
   ggml_tensor* attended = graph.attention(layer, graph.rope(layer, q), graph.rope(layer, k), v);
   if (attended == nullptr) return nullptr;
   attended = graph.select_outputs(layer, attended);
-  x = graph.add(graph.linear(w.o, attended, w.o_bias), graph.select_outputs(layer, x));
-  return graph.add(graph.feed_forward(layer, x), x);
+  ggml_tensor* mixed = graph.linear(w.o, attended, w.o_bias);
+  if (w.attn_post_norm != nullptr) mixed = graph.rms_norm(mixed, w.attn_post_norm);
+  x = graph.add(mixed, graph.select_outputs(layer, x));
+  ggml_tensor* fed = graph.feed_forward(layer, x, activation);
+  if (w.ffn_post_norm != nullptr) fed = graph.rms_norm(fed, w.ffn_post_norm);
+  return graph.add(fed, x);
 }
 
 }  // namespace recalld::runtime

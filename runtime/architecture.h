@@ -42,11 +42,14 @@ const Architecture* find_architecture(std::string_view name);
 const Architecture& llama_architecture();
 const Architecture& qwen2_architecture();
 const Architecture& qwen3_architecture();
+const Architecture& gemma3_architecture();
 
 // What most families share. Biases are bound where the file has them.
 void bind_attention(WeightBinder& binder, const Hparams& hparams, int layer, LayerWeights* weights);
 void bind_feed_forward(WeightBinder& binder, const Hparams& hparams, int layer, LayerWeights* weights);
-// norm, attention (with norms of Q and K where they are bound), residual, norm, gated feed-forward, residual.
-ggml_tensor* build_dense_layer(GraphBuilder& graph, int layer, ggml_tensor* x);
+// norm, attention (with norms of Q and K where they are bound), residual, norm, gated feed-forward, residual. Where
+// post norms are bound they come before the residuals.
+ggml_tensor* build_dense_layer(GraphBuilder& graph, int layer, ggml_tensor* x,
+                               Activation activation = Activation::kSilu);
 
 }  // namespace recalld::runtime

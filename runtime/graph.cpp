@@ -57,6 +57,7 @@ void Graph::add_body(const Model& model) {
   }
   if (x == nullptr) return;
   logits_ = builder.linear(weights.output, builder.rms_norm(x, weights.output_norm));
+  if (const float cap = model.hparams().logit_softcap; cap > 0) logits_ = builder.softcap(logits_, cap);
   ggml_set_output(logits_);
   ggml_build_forward_expand(graph_, logits_);
 }

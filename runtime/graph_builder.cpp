@@ -14,6 +14,12 @@ ggml_tensor* GraphBuilder::linear(ggml_tensor* weight, ggml_tensor* x, ggml_tens
 
 ggml_tensor* GraphBuilder::add(ggml_tensor* a, ggml_tensor* b) { return ggml_add(context_, a, b); }
 
+ggml_tensor* GraphBuilder::scale(ggml_tensor* x, float factor) { return ggml_scale(context_, x, factor); }
+
+ggml_tensor* GraphBuilder::softcap(ggml_tensor* x, float cap) {
+  return scale(ggml_tanh(context_, scale(x, 1.0F / cap)), cap);
+}
+
 ggml_tensor* GraphBuilder::split_heads(ggml_tensor* x, int n_heads, int head_dim) {
   return ggml_reshape_3d(context_, x, head_dim, n_heads, x->ne[1]);
 }
@@ -41,14 +47,16 @@ ggml_tensor* GraphBuilder::select_outputs(int layer, ggml_tensor* x) {
   return ggml_get_rows(context_, x, inputs_.output_ids);
 }
 
-ggml_tensor* GraphBuilder::swiglu(ggml_tensor* gate, ggml_tensor* up) { return ggml_swiglu_split(context_, gate, up); }
+ggml_tensor* GraphBuilder::gated(Activation activation, ggml_tensor* gate, ggml_tensor* up) {
+  return activation == Activation::kGelu ? ggml_geglu_split(context_, gate, up) : ggml_swiglu_split(context_, gate, up);
+}
 
-ggml_tensor* GraphBuilder::feed_forward(int layer, ggml_tensor* x) {
+ggml_tensor* GraphBuilder::feed_forward(int layer, ggml_tensor* x, Activation activation) {
   const LayerWeights& w = layer_weights(layer);
   ggml_tensor* normed = rms_norm(x, w.ffn_norm);
   ggml_tensor* up = linear(w.up, normed, w.up_bias);
   ggml_tensor* gate = linear(w.gate, normed, w.gate_bias);
-  return linear(w.down, swiglu(gate, up), w.down_bias);
+  return linear(w.down, gated(activation, gate, up), w.down_bias);
 }
 
 }  // namespace recalld::runtime

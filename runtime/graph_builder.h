@@ -14,6 +14,12 @@
 
 namespace recalld::runtime {
 
+// Of the gate in a gated feed-forward.
+enum class Activation {
+  kSilu,
+  kGelu,  // by tanh, as ggml computes it: Hendrycks & Gimpel 2016 (arXiv 1606.08415)
+};
+
 class GraphBuilder {
  public:
   struct Inputs {
@@ -43,6 +49,9 @@ class GraphBuilder {
   // weight^T x, plus bias unless it is nullptr.
   ggml_tensor* linear(ggml_tensor* weight, ggml_tensor* x, ggml_tensor* bias = nullptr);
   ggml_tensor* add(ggml_tensor* a, ggml_tensor* b);
+  ggml_tensor* scale(ggml_tensor* x, float factor);
+  // cap * tanh(x / cap). Gemma 2 (arXiv 2408.00118) section 2.
+  ggml_tensor* softcap(ggml_tensor* x, float cap);
   // [head_dim * n_heads, n_tokens] as [head_dim, n_heads, n_tokens].
   ggml_tensor* split_heads(ggml_tensor* x, int n_heads, int head_dim);
   // Rotates [head_dim, n_heads, n_tokens] at the step's positions, as the layer rotates.
@@ -52,11 +61,11 @@ class GraphBuilder {
   ggml_tensor* attention(int layer, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v);
   // In the last layer, the rows whose logits are wanted; elsewhere x.
   ggml_tensor* select_outputs(int layer, ggml_tensor* x);
-  // silu(gate) * up: the gated unit of Shazeer 2020 (arXiv 2002.05202).
-  ggml_tensor* swiglu(ggml_tensor* gate, ggml_tensor* up);
+  // activation(gate) * up: the gated units of Shazeer 2020 (arXiv 2002.05202).
+  ggml_tensor* gated(Activation activation, ggml_tensor* gate, ggml_tensor* up);
 
-  // norm, then down(swiglu(gate, up)).
-  ggml_tensor* feed_forward(int layer, ggml_tensor* x);
+  // norm, then down(gated(gate, up)).
+  ggml_tensor* feed_forward(int layer, ggml_tensor* x, Activation activation);
 
  private:
   bool is_last(int layer) const { return layer + 1 == static_cast<int>(hparams_.layers.size()); }

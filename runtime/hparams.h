@@ -32,6 +32,7 @@ struct Hparams {
   int32_t n_ff = 0;
   int32_t n_vocab = 0;
   float norm_epsilon = 0;
+  float logit_softcap = 0;  // c of c * tanh(logit / c); 0 for none
   std::vector<LayerHparams> layers;
   std::vector<RopeHparams> ropes;
 };

@@ -29,7 +29,7 @@ struct ModelOptions {
 
 struct ModelInfo {
   std::string path;
-  std::string architecture;  // "llama", "qwen2", "qwen3"
+  std::string architecture;  // one of supported_architectures()
   std::string name;          // general.name, or the file name without .gguf
   int32_t n_ctx_train = 0;   // the window: positions the model was trained for
   int32_t n_vocab = 0;
@@ -78,7 +78,7 @@ class Model {
   std::unique_ptr<Vocabulary> vocabulary_;
 };
 
-// "llama, qwen2, qwen3": for error messages and documentation.
+// "llama, qwen2, qwen3, gemma3": for error messages and documentation.
 std::string supported_architectures();
 
 }  // namespace recalld::runtime

@@ -22,8 +22,8 @@ class TextEncoder {
   // Vectors made under one fingerprint mean nothing under another.
   virtual Digest128 fingerprint() const = 0;
 
-  // The unit vector of a text, [dim]. What is longer than the encoder's window is cut off at its end. A text without any
-  // token gives the zero vector.
+  // The unit vector of a text, [dim]. What is longer than the encoder's window is cut off at its end. A text without
+  // any token gives the zero vector.
   virtual Result<std::vector<float>> embed(std::string_view text) = 0;
 };
 

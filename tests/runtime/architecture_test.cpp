@@ -22,6 +22,18 @@ struct Case {
   double tolerance;
 };
 
+// Seven layers: five local ones, a global one, a local one.
+SyntheticModel gemma() {
+  SyntheticModel model;
+  model.architecture = "gemma3";
+  model.n_layers = 7;
+  model.n_kv_heads = 1;
+  model.head_dim = 256;
+  model.rope_base = 1e6F;
+  model.window = 24;
+  return model;
+}
+
 std::vector<Case> cases() {
   const SyntheticModel llama{};
   SyntheticModel llama_untied = llama;
@@ -55,6 +67,17 @@ std::vector<Case> cases() {
   qwen3_wide.n_kv_heads = 1;
   SyntheticModel qwen3_f16 = qwen3;
   qwen3_f16.type = GGML_TYPE_F16;
+  SyntheticModel gemma3 = gemma();
+  SyntheticModel gemma3_plain = gemma3;
+  gemma3_plain.window = 0;
+  SyntheticModel gemma3_keys = gemma3;
+  gemma3_keys.n_layers = 4;
+  gemma3_keys.window_pattern = 2;
+  gemma3_keys.window_rope_base = 500.0F;
+  gemma3_keys.rope_linear_factor = 8.0F;
+  gemma3_keys.logit_softcap = 2.0F;
+  SyntheticModel gemma3_q8 = gemma3;
+  gemma3_q8.type = GGML_TYPE_Q8_0;
   constexpr double kFloat = 4e-3;
   constexpr double kQuantized = 4e-2;
   return {{"llama", llama, kFloat},
@@ -69,7 +92,11 @@ std::vector<Case> cases() {
           {"qwen2_q8_0", qwen2_q8, kQuantized},
           {"qwen3", qwen3, kFloat},
           {"qwen3_head_dim_128", qwen3_wide, kFloat},
-          {"qwen3_f16", qwen3_f16, kFloat}};
+          {"qwen3_f16", qwen3_f16, kFloat},
+          {"gemma3", gemma3, kFloat},
+          {"gemma3_no_window", gemma3_plain, kFloat},
+          {"gemma3_all_keys", gemma3_keys, kFloat},
+          {"gemma3_q8_0", gemma3_q8, kQuantized}};
 }
 
 class ArchitectureTest : public SyntheticFixture, public ::testing::WithParamInterface<Case> {};

@@ -68,6 +68,11 @@ class Writer {
       gguf_set_val_str(gguf_.get(), key("rope.scaling.type").c_str(), "linear");
       set("rope.scaling.factor", model_.rope_linear_factor);
     }
+    if (model_.window > 0) set("attention.sliding_window", static_cast<uint32_t>(model_.window));
+    if (model_.window_pattern > 0)
+      set("attention.sliding_window_pattern", static_cast<uint32_t>(model_.window_pattern));
+    if (model_.window_rope_base > 0) set("rope.freq_base_swa", model_.window_rope_base);
+    if (model_.logit_softcap > 0) set("final_logit_softcapping", model_.logit_softcap);
   }
 
   void add_vocabulary() {
@@ -117,7 +122,8 @@ class Writer {
         bias(layer + "attn_k.bias", n_kv);
         bias(layer + "attn_v.bias", n_kv);
       }
-      if (model_.architecture == "qwen3") {
+      const bool is_gemma = model_.architecture == "gemma3";
+      if (is_gemma || model_.architecture == "qwen3") {
         norm(layer + "attn_q_norm.weight", model_.head_dim);
         norm(layer + "attn_k_norm.weight", model_.head_dim);
       }
@@ -126,6 +132,10 @@ class Writer {
       matrix(layer + "ffn_gate.weight", model_.n_embd, model_.n_ff);
       matrix(layer + "ffn_up.weight", model_.n_embd, model_.n_ff);
       matrix(layer + "ffn_down.weight", model_.n_ff, model_.n_embd);
+      if (is_gemma) {
+        norm(layer + "post_attention_norm.weight", model_.n_embd);
+        norm(layer + "post_ffw_norm.weight", model_.n_embd);
+      }
     }
   }
 

@@ -11,7 +11,8 @@
 namespace recalld::testing {
 
 struct SyntheticModel {
-  std::string architecture = "llama";  // "llama", "qwen2", "qwen3"; any other name is written with llama's tensors
+  // "llama", "qwen2", "qwen3", "gemma3"; any other name is written with llama's tensors
+  std::string architecture = "llama";
   int n_layers = 2;
   int n_embd = 64;
   int n_heads = 4;
@@ -24,6 +25,11 @@ struct SyntheticModel {
   float rope_base = 10000.0F;
   float rope_linear_factor = 1.0F;  // 2: positions count half
   bool rope_factors = false;        // rope_freqs.weight, as Llama 3.1 has
+  // gemma3 alone; 0 leaves a key out.
+  int window = 0;
+  int window_pattern = 0;      // every nth layer is global
+  float window_rope_base = 0;  // of the layers with a window
+  float logit_softcap = 0;
   uint32_t seed = 1;
 };
 
