@@ -11,8 +11,12 @@ constexpr int32_t kRowsPerJob = 128;
 
 }  // namespace
 
-LayerPlan::LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages)
-    : layer_(layer), head_dim_(shape.head_dim), slices_(static_cast<size_t>(shape.n_kv_heads)) {
+LayerPlan::LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages, int32_t start)
+    : layer_(layer),
+      head_dim_(shape.head_dim),
+      start_(start),
+      end_(start),
+      slices_(static_cast<size_t>(shape.n_kv_heads)) {
   variants_.push_back({0, nullptr, kernels::RopeShift(*shape.rope, 0)});
   for (const PagePtr& page : pages) append(shape, *page);
 }
@@ -24,7 +28,7 @@ void LayerPlan::append(const LayerShape& shape, const Page& page) {
   if (codec != nullptr)
     for (const quant::Codec* known : spaces_)
       if (known != nullptr && known->tag() == codec->tag()) codec = known;
-  const int32_t shift = page.meta().rope_start - tokens_;
+  const int32_t shift = page.meta().rope_start - end_;
   auto variant = std::find_if(variants_.begin(), variants_.end(),
                               [&](const Variant& v) { return v.shift == shift && v.codec == codec; });
   if (variant == variants_.end()) {
@@ -35,17 +39,19 @@ void LayerPlan::append(const LayerShape& shape, const Page& page) {
   if (space == spaces_.end()) space = spaces_.insert(spaces_.end(), codec);
   for (int head = 0; head < shape.n_kv_heads; ++head) {
     kernels::PageSlice slice = page.view().slice(head);
-    slice.view_start = tokens_;
+    slice.view_start = end_;
     slice.variant = static_cast<int32_t>(variant - variants_.begin());
     slice.space = static_cast<int32_t>(space - spaces_.begin());
     slices_[static_cast<size_t>(head)].push_back(slice);
   }
-  tokens_ += page.meta().n_tokens;
+  end_ += page.meta().n_tokens;
 }
 
-void LayerPlan::make_variants(int head, int n_rows, const float* in, float* out) const {
+void LayerPlan::make_variants(int head, int n_rows, const float* in, const std::vector<uint8_t>& used,
+                              float* out) const {
   const size_t plane = static_cast<size_t>(n_rows) * static_cast<size_t>(head_dim_);
   for (size_t i = 0; i < variants_.size(); ++i) {
+    if (used[i] == 0) continue;
     float* rows = out + i * plane;
     variants_[i].rope.rotate(n_rows, head_dim_, in, static_cast<size_t>(head_dim_), rows);
     if (variants_[i].codec != nullptr)
@@ -88,7 +94,8 @@ StepAttention::Cut StepAttention::cut(int layer) const {
   const LayerShape& dims = shape_->layers[static_cast<size_t>(layer)];
   Cut cut;
   if (n_tokens_ <= kDecodeTokens && !uniform_) {
-    const int32_t keys = (*plans_)[static_cast<size_t>(layer)].tokens() + rows_->size();
+    int32_t keys = (*plans_)[static_cast<size_t>(layer)].tokens() + rows_->size();
+    if (dims.window > 0) keys = std::min(keys, dims.window + n_tokens_);
     cut.tokens_per_job = n_tokens_;
     cut.n_key_jobs = std::max(1, (keys + kKeysPerJob - 1) / kKeysPerJob);
   } else {
@@ -102,10 +109,14 @@ void StepAttention::reset_layer(int layer) {
   next_job_[static_cast<size_t>(layer)].store(0, std::memory_order_relaxed);
 }
 
-void StepAttention::collect(int layer, int head, int piece, int n_pieces, std::vector<kernels::PageSlice>& out) const {
+void StepAttention::collect(int layer, int head, int32_t position, int piece, int n_pieces,
+                            std::vector<kernels::PageSlice>& out) const {
   const LayerPlan& plan = (*plans_)[static_cast<size_t>(layer)];
+  const int32_t window = shape_->layers[static_cast<size_t>(layer)].window;
   out = plan.slices(head);
   rows_->append_slices(layer, head, rows_start_, out);
+  if (window > 0)
+    std::erase_if(out, [&](const auto& slice) { return slice.view_start + slice.n_tokens <= position - window + 1; });
   if (n_pieces == 1) return;
   // Pieces follow the running token count, so that each holds about kKeysPerJob keys and slices stay whole.
   int32_t before = 0;
@@ -160,9 +171,11 @@ void StepAttention::partial(int layer, const float* q, int ith) {
                        static_cast<size_t>(head) * static_cast<size_t>(group)) *
                           static_cast<size_t>(dims.head_dim),
                   token_floats * sizeof(float));
+    collect(layer, head, positions_[static_cast<size_t>(first)], key_job, cut.n_key_jobs, scratch.slices);
+    scratch.used.assign(static_cast<size_t>(plan.n_variants()), 0);
+    for (const kernels::PageSlice& slice : scratch.slices) scratch.used[static_cast<size_t>(slice.variant)] = 1;
     scratch.variants.resize(static_cast<size_t>(plan.n_variants()) * scratch.rows.size());
-    plan.make_variants(head, n_rows, scratch.rows.data(), scratch.variants.data());
-    collect(layer, head, key_job, cut.n_key_jobs, scratch.slices);
+    plan.make_variants(head, n_rows, scratch.rows.data(), scratch.used, scratch.variants.data());
     const kernels::AttendState state = this->state(layer, head, key_job, first);
     kernels::reset_state(state, n_rows, dims.head_dim);
     const kernels::AttendShape shape{dims.head_dim, group, dims.scale, dims.window};

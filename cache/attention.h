@@ -18,20 +18,24 @@ namespace recalld::cache {
 // What a layer of a view needs of queries and accumulators; rebuilt when the view changes.
 class LayerPlan {
  public:
-  LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages);
+  // The first page's token 0 lies at view position `start`.
+  LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages, int32_t start);
 
   // Adds a page at the end of the view.
   void append(const LayerShape& shape, const Page& page);
 
-  int32_t tokens() const { return tokens_; }
+  int32_t tokens() const { return end_ - start_; }
+  // The view position after the last page.
+  int32_t end() const { return end_; }
   int32_t n_spaces() const { return static_cast<int32_t>(spaces_.size()); }
   int32_t n_variants() const { return static_cast<int32_t>(variants_.size()); }
 
-  // Page slices of one head, view positions from 0, in view order.
+  // Page slices of one head, in view order.
   const std::vector<kernels::PageSlice>& slices(int head) const { return slices_[static_cast<size_t>(head)]; }
 
-  // All variants of n_rows query rows: in [n_rows][head_dim], out [n_variants][n_rows][head_dim].
-  void make_variants(int head, int n_rows, const float* in, float* out) const;
+  // The variants of n_rows query rows that `used` marks: in [n_rows][head_dim], out [n_variants][n_rows][head_dim],
+  // used [n_variants].
+  void make_variants(int head, int n_rows, const float* in, const std::vector<uint8_t>& used, float* out) const;
 
   // acc[n_spaces][n_rows][head_dim] to plain values, summed into plane 0.
   void join_spaces(int head, int n_rows, float* acc) const;
@@ -45,7 +49,8 @@ class LayerPlan {
 
   int layer_;
   int32_t head_dim_;
-  int32_t tokens_ = 0;
+  int32_t start_ = 0;
+  int32_t end_ = 0;
   std::vector<Variant> variants_;                        // 0 is unshifted and plain
   std::vector<const quant::Codec*> spaces_{nullptr};     // 0 is plain
   std::vector<std::vector<kernels::PageSlice>> slices_;  // [n_kv_heads]
@@ -79,14 +84,17 @@ class StepAttention {
     kernels::AttendScratch attend;
     std::vector<float> rows, variants;
     std::vector<kernels::PageSlice> slices;
+    std::vector<uint8_t> used;  // which variants the slices name
   };
   struct Cut {
     int32_t n_token_jobs = 1, tokens_per_job = 1, n_key_jobs = 1;
   };
 
   Cut cut(int layer) const;
-  // The slices of one head, pages then working rows, that belong to key piece `piece` of n_pieces.
-  void collect(int layer, int head, int piece, int n_pieces, std::vector<kernels::PageSlice>& out) const;
+  // The slices of one head, pages then working rows, that queries from `position` on see any key of and that belong to
+  // key piece `piece` of n_pieces.
+  void collect(int layer, int head, int32_t position, int piece, int n_pieces,
+               std::vector<kernels::PageSlice>& out) const;
   kernels::AttendState state(int layer, int head, int key_job, int32_t first_token) const;
 
   const CacheShape* shape_ = nullptr;

@@ -17,9 +17,12 @@ struct Sequence::Impl {
 
   void rebuild_plans() {
     plans.clear();
-    for (size_t layer = 0; layer < shape.layers.size(); ++layer)
-      plans.emplace_back(static_cast<int>(layer), shape.layers[layer], view.layers[layer]);
     rows_start = view.extent();
+    for (size_t i = 0; i < shape.layers.size(); ++i) {
+      const int layer = static_cast<int>(i);
+      const int32_t start = shape.layers[i].window > 0 ? rows_start - view.tokens(layer) : 0;
+      plans.emplace_back(layer, shape.layers[i], view.layers[i], start);
+    }
   }
 
   void append_page(size_t layer, PagePtr page) {
@@ -145,7 +148,7 @@ Result<ChunkPtr> Sequence::freeze(int32_t n, const CodecPlan& plan, int64_t toke
     return invalid_argument("cannot freeze " + std::to_string(n) + " of " + std::to_string(working_tokens()) +
                             " working rows (a page holds at most " + std::to_string(kernels::kMaxPageTokens) + ")");
   for (size_t layer = 0; layer < impl_->plans.size(); ++layer)
-    if (impl_->plans[layer].tokens() != impl_->rows_start)
+    if (impl_->plans[layer].end() != impl_->rows_start)
       return failed_precondition("layers of this view hold different tokens: its rows cannot be frozen in place");
   RECALLD_ASSIGN_OR_RETURN(const ChunkPtr chunk,
                            encode_rows(*this, *impl_->pool, impl_->rows_start, n, plan, token_start, fingerprint));

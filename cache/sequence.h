@@ -3,7 +3,11 @@
 // View positions are compact: 0, 1, 2 ... over the pages in view order and then the working rows. A page keeps the
 // positions its keys were rotated at; the difference to its place in the view is its shift, and queries are rotated by
 // it (once per distinct shift), never the keys. Layers may hold different pages and token counts; positions of the
-// working rows are common to all layers: they start at `length()`, which is at least the extent of every layer.
+// working rows are common to all layers: they start at the extent of the longest one.
+//
+// A layer with a sliding window of w sees the last w view positions alone. If it holds fewer tokens than the longest
+// layer, they are the newest: they end where the working rows begin, not start at 0. So such a layer needs no pages
+// from extent - w + 1 back: no query at or after the view's end sees them. Pages out of reach of a step are skipped.
 //
 // Threads: one owner thread calls everything but store/attend_partial/attend_finish, which are called between
 // begin_step and end_step from the threads of the compute graph, each with its own ith of nth.

@@ -97,7 +97,7 @@ std::vector<int32_t> tokens_of(const runtime::Tokenizer& tokenizer, const std::s
   std::ifstream file(path);
   if (!file) throw std::runtime_error("cannot read " + path + "; give a text with --text");
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  std::vector<int32_t> tokens;
+  std::vector<int32_t> tokens = tokenizer.prompt_start();
   while (tokens.size() < wanted) {
     const std::vector<int32_t> more = tokenizer.tokenize(text);
     if (more.empty()) throw std::runtime_error(path + " is empty");

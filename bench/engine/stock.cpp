@@ -16,6 +16,7 @@ Stock::Stock(const std::string& model_path, int context, int threads) {
   params.n_batch = params.n_ubatch = 512;
   params.n_threads = params.n_threads_batch = threads;
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+  params.swa_full = false;  // layers with a window keep and attend to no more than it
   context_ = llama_init_from_model(model_, params);
   if (context_ == nullptr) throw std::runtime_error("libllama cannot make a context");
 }

@@ -100,7 +100,10 @@ Status run(ComparisonOptions options, const std::string& text_path, int n_prompt
   RECALLD_ASSIGN_OR_RETURN(const auto model, runtime::Model::load({.path = options.model_path, .file = {}}));
   std::ifstream in(text_path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  const auto tokens = runtime::Tokenizer(model).tokenize(text);
+  const runtime::Tokenizer tokenizer(model);
+  std::vector<int32_t> tokens = tokenizer.prompt_start();
+  const auto words = tokenizer.tokenize(text);
+  tokens.insert(tokens.end(), words.begin(), words.end());
   const auto needed = static_cast<size_t>(n_prompt + n_steps);
   if (tokens.size() < needed) {
     return invalid_argument("'" + text_path + "' has " + std::to_string(tokens.size()) + " tokens and " +

@@ -215,5 +215,69 @@ TEST(Sequence, AViewOfAnotherShapeIsRefused) {
   EXPECT_EQ(stranger.set_view(sequence.view()).code(), StatusCode::kInvalidArgument);
 }
 
+// A global layer, then one with a window, as Gemma 3 has: wide heads, one KV head.
+CacheShape windowed_shape(int window) {
+  CacheShape shape = make_shape(2, 4, 1, 256, 0, true);
+  shape.layers[1].window = window;
+  return shape;
+}
+
+// Windows count view positions: the pages of a composed view, in blocks and while decoding, for every codec.
+TEST(Sequence, WindowsCountPositionsOfTheView) {
+  const CacheShape shape = windowed_shape(100);
+  const History history(shape, 700, 11);
+  for (const auto& [codec, bound] : std::vector<std::pair<std::string, double>>{
+           {"none16", kHalfError}, {"turboquant-4", 0.2}, {"turboquant-3", 0.35}, {"turboquant-2", 0.7}}) {
+    Sequence trunk(shape, MemoryPool::create(0));
+    history.step(trunk, 0, 640);
+    std::vector<ChunkPtr> chunks;
+    for (int page = 0; page < 10; ++page)
+      chunks.push_back(trunk.freeze(64, plan_of(shape, codec), page * 64, {}).value());
+    View view;
+    view.layers.resize(2);
+    std::vector<int> visible;
+    for (const int page : {7, 0, 4, 2}) {
+      for (size_t layer = 0; layer < 2; ++layer)
+        view.layers[layer].push_back(chunks[static_cast<size_t>(page)]->pages[layer]);
+      for (int i = 0; i < 64; ++i) visible.push_back(page * 64 + i);
+    }
+    Sequence composed(shape, MemoryPool::create(0));
+    ASSERT_TRUE(composed.set_view(view).ok());
+    int at = 640;
+    for (const int n : {1, 40, 3, 1}) {
+      EXPECT_LT(step_error(history, shape, history.step(composed, at, n, 2), visible, at, n), bound)
+          << codec << ", step of " << n;
+      for (int i = 0; i < n; ++i) visible.push_back(at + i);
+      at += n;
+    }
+  }
+}
+
+// What lies outside the window of every query need not be in the view at all.
+TEST(Sequence, LayersWithAWindowNeedItsPagesAlone) {
+  for (const char* codec : {"none16", "turboquant-4"}) {
+    const CacheShape shape = windowed_shape(100);
+    const History history(shape, 700, 12);
+    Sequence whole(shape, MemoryPool::create(0));
+    history.step(whole, 0, 512);
+    std::vector<ChunkPtr> chunks;
+    for (int page = 0; page < 4; ++page)
+      chunks.push_back(whole.freeze(128, plan_of(shape, codec), page * 128, {}).value());
+    View view = whole.view();
+    view.layers[1].erase(view.layers[1].begin(), view.layers[1].end() - 1);
+    Sequence lean(shape, MemoryPool::create(0));
+    ASSERT_TRUE(lean.set_view(view).ok());
+    ASSERT_EQ(lean.length(), whole.length());
+    int at = 512;
+    for (const int n : {1, 50, 2, 1}) {
+      EXPECT_EQ(history.step(lean, at, n), history.step(whole, at, n)) << codec << ", step of " << n;
+      at += n;
+    }
+    EXPECT_TRUE(lean.freeze(40, plan_of(shape, codec), 512, {}).ok());
+    EXPECT_TRUE(whole.freeze(40, plan_of(shape, codec), 512, {}).ok());
+    EXPECT_EQ(history.step(lean, at, 1), history.step(whole, at, 1)) << codec;
+  }
+}
+
 }  // namespace
 }  // namespace recalld::cache
