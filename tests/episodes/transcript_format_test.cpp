@@ -1,9 +1,13 @@
 #include "episodes/transcript_format.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "base/clock.h"
 #include "tests/episodes/model_fixture.h"
+#include "tests/support/synthetic_gguf.h"
 
 namespace recalld::episodes {
 namespace {
@@ -14,7 +18,7 @@ int64_t at(const std::string& time) {
   return ms;
 }
 
-class TranscriptFormatTest : public testing::Test {
+class TranscriptFormatTest : public ::testing::Test {
  protected:
   TranscriptFormat format(Style style) {
     return TranscriptFormat::create(tokenizer_, test_model()->info().chat_template, style).value();
@@ -39,6 +43,21 @@ TEST_F(TranscriptFormatTest, SpokenTimes) {
   EXPECT_EQ(spoken_time(at("2024-12-31T00:05:00Z")), "12:05 am on 31 December, 2024");
   EXPECT_EQ(spoken_time(at("2024-02-29T12:00:00Z")), "12:00 pm on 29 February, 2024");
   EXPECT_EQ(spoken_time(-1), "11:59 pm on 31 December, 1969");
+}
+
+// Gemma and Llama begin a text with a token of its own; the default model does not.
+TEST_F(TranscriptFormatTest, PlainStyleBeginsAsTheModelsTextsDo) {
+  EXPECT_EQ(format(Style::kPlain).start(), tokenizer_->tokenize("A conversation:\n"));
+  const std::string path = ::testing::TempDir() + "recalld-bos-" + std::to_string(::getpid()) + ".gguf";
+  recalld::testing::SyntheticModel model;
+  model.add_bos = true;
+  ASSERT_TRUE(recalld::testing::write_synthetic_gguf(model, path).ok());
+  const auto loaded = runtime::Model::load({.path = path, .file = {}});
+  std::filesystem::remove(path);
+  ASSERT_TRUE(loaded.ok());
+  const auto tokenizer = std::make_shared<runtime::Tokenizer>(*loaded);
+  const auto start = TranscriptFormat::create(tokenizer, "", Style::kPlain).value().start();
+  EXPECT_EQ(tokenizer->detokenize(start, true), "<|endoftext|>A conversation:\n");
 }
 
 TEST_F(TranscriptFormatTest, PlainStyleNamesSpeakersAndDates) {

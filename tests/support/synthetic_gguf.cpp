@@ -100,7 +100,7 @@ class Writer {
     gguf_set_arr_str(gguf, "tokenizer.ggml.merges", merge_list.data(), merge_list.size());
     gguf_set_val_u32(gguf, "tokenizer.ggml.bos_token_id", end_of_text);
     gguf_set_val_u32(gguf, "tokenizer.ggml.eos_token_id", end_of_text + 2);
-    gguf_set_val_bool(gguf, "tokenizer.ggml.add_bos_token", false);
+    gguf_set_val_bool(gguf, "tokenizer.ggml.add_bos_token", model_.add_bos);
     gguf_set_val_str(gguf, "tokenizer.chat_template", kChatMl);
   }
 

@@ -25,6 +25,7 @@ struct SyntheticModel {
   float rope_base = 10000.0F;
   float rope_linear_factor = 1.0F;  // 2: positions count half
   bool rope_factors = false;        // rope_freqs.weight, as Llama 3.1 has
+  bool add_bos = false;             // a text begins with <|endoftext|>
   // gemma3 alone; 0 leaves a key out.
   int window = 0;
   int window_pattern = 0;      // every nth layer is global
