@@ -161,7 +161,9 @@ Status Engine::step(std::span<const StepRequest> requests, const std::atomic<boo
   for (const StepRequest& request : requests) {
     lengths.push_back(request.sequence->length());
     if (request.logits != nullptr) request.logits->clear();
-    if (request.outputs == Outputs::kAll) ubatch = std::min(ubatch, kUbatchWithAllOutputs);
+    if (request.outputs != Outputs::kAll) continue;
+    ubatch = std::min(ubatch, kUbatchWithAllOutputs);
+    request.logits->reserve(request.tokens.size() * static_cast<size_t>(impl_->model->info().n_vocab));
   }
   for (const StepPiece& piece : plan_step(requests, ubatch)) {
     Status status = impl_->run_piece(requests, piece, cancel);

@@ -30,7 +30,7 @@ struct EngineOptions {
 enum class Outputs {
   kNone,  // keys and values only: the last layer's second half and the output matrix are skipped
   kLast,
-  kAll,
+  kAll,  // of every token: a megabyte each where the vocabulary has 262,144; read long texts in pieces
 };
 
 struct StepRequest {

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 
 #include "runtime/weights.h"
 #include "tests/runtime/runtime_fixture.h"
@@ -133,6 +135,17 @@ TEST_P(ArchitectureTest, AnotherTextIsFarOff) {
 
 INSTANTIATE_TEST_SUITE_P(Families, ArchitectureTest, ::testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
+
+TEST(Architectures, AreNamedInTheDocumentation) {
+  std::string names = "`" + supported_architectures() + "`";
+  for (size_t at = 0; (at = names.find(", ", at)) != std::string::npos; at += 4) names.replace(at, 2, "`, `");
+  const char* source = std::getenv("RECALLD_SOURCE_DIR");
+  for (const char* page : {"README.md", "docs/architecture.md", "docs/operations.md"}) {
+    std::ifstream in(std::string(source != nullptr ? source : ".") + "/" + page);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    EXPECT_NE(text.find(names), std::string::npos) << page << " should name " << names;
+  }
+}
 
 // The rotation the cache uses to shift queries must be the one the graph uses.
 TEST_F(SyntheticFixture, RopeSpecFoldsBaseScaleAndFactors) {
