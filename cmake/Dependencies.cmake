@@ -3,6 +3,7 @@
 set(RECALLD_LLAMA_PREFIX "" CACHE PATH "Install prefix of ggml and libllama (scripts/deps prints and fills it)")
 set(RECALLD_DEFAULT_MODEL "" CACHE FILEPATH "GGUF that tests and benches run on")
 set(RECALLD_GEMMA_MODEL "" CACHE FILEPATH "GGUF of Gemma 3 270M; tests that need it are skipped where it is missing")
+set(RECALLD_ENCODER "" CACHE FILEPATH "GGUF of the text encoder that tests and benches run on")
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)

@@ -3,6 +3,7 @@
 #include <ggml-cpp.h>
 #include <llama.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <exception>
@@ -74,21 +75,6 @@ Status check_byte_tokens(const GgufFile& file) {
   return ok_status();
 }
 
-Status check_keys(const GgufFile& file) {
-  const auto kind = file.get_string("tokenizer.ggml.model");
-  if (!kind) return damaged("tokenizer.ggml.model is missing");
-  if (*kind != "gpt2" && *kind != "llama") {
-    return unsupported("the tokenizer '" + *kind + "' is not supported (gpt2 and llama are)");
-  }
-  RECALLD_RETURN_IF_ERROR(check_tokens(file));
-  RECALLD_RETURN_IF_ERROR(check_scores(file));
-  RECALLD_RETURN_IF_ERROR(check_byte_tokens(file));
-  if (*kind == "gpt2" && !file.get_strings("tokenizer.ggml.merges")) {
-    return damaged("tokenizer.ggml.merges is missing");
-  }
-  return ok_status();
-}
-
 void copy_value(const GgufFile& file, const std::string& key, gguf_context* target) {
   const GgufValue& value = *file.find(key);
   if (value.is_array && value.type == GGUF_TYPE_STRING) {
@@ -111,10 +97,27 @@ void copy_value(const GgufFile& file, const std::string& key, gguf_context* targ
 
 }  // namespace
 
+Status check_vocabulary(const GgufFile& file, std::initializer_list<std::string_view> kinds) {
+  const auto kind = file.get_string("tokenizer.ggml.model");
+  if (!kind) return damaged("tokenizer.ggml.model is missing");
+  if (std::find(kinds.begin(), kinds.end(), *kind) == kinds.end()) {
+    std::string known;
+    for (const std::string_view name : kinds) known += (known.empty() ? "" : ", ") + std::string(name);
+    return unsupported("the tokenizer '" + *kind + "' is not supported (these are: " + known + ")");
+  }
+  RECALLD_RETURN_IF_ERROR(check_tokens(file));
+  RECALLD_RETURN_IF_ERROR(check_scores(file));
+  RECALLD_RETURN_IF_ERROR(check_byte_tokens(file));
+  if (*kind == "gpt2" && !file.get_strings("tokenizer.ggml.merges")) {
+    return damaged("tokenizer.ggml.merges is missing");
+  }
+  return ok_status();
+}
+
 void Vocabulary::Free::operator()(llama_model* model) const { llama_model_free(model); }
 
 Result<std::unique_ptr<Vocabulary>> Vocabulary::load(const GgufFile& file) {
-  RECALLD_RETURN_IF_ERROR(check_keys(file));
+  RECALLD_RETURN_IF_ERROR(check_vocabulary(file, {"gpt2", "llama"}));
   quiet_llama_log();
   take_llama_errors();
   std::unique_ptr<Vocabulary> vocabulary(new Vocabulary());

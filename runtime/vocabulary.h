@@ -4,7 +4,10 @@
 // contradictions that a damaged file can hold.
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
 #include <memory>
+#include <string_view>
 
 #include "base/status.h"
 #include "runtime/gguf_file.h"
@@ -14,11 +17,14 @@ struct llama_vocab;
 
 namespace recalld::runtime {
 
+// Whether libllama can load the tokenizer's keys without aborting. kinds: the values of tokenizer.ggml.model to let
+// pass. kCorrupt for keys that are missing or contradict each other, kUnsupported for another kind.
+Status check_vocabulary(const GgufFile& file, std::initializer_list<std::string_view> kinds);
+
 // Immutable; any thread.
 class Vocabulary {
  public:
-  // kCorrupt for keys that are missing or contradict each other, kUnsupported for a kind of tokenizer other than
-  // byte-level BPE ("gpt2") and SentencePiece ("llama").
+  // As check_vocabulary for byte-level BPE ("gpt2") and SentencePiece ("llama").
   static Result<std::unique_ptr<Vocabulary>> load(const GgufFile& file);
 
   const llama_vocab* get() const { return vocab_; }

