@@ -21,6 +21,19 @@ bool same_shape(const cache::CacheShape& a, const cache::CacheShape& b) {
                     });
 }
 
+// Appends each output row to the vector of the request it belongs to. rows: [n_outputs][width], or empty.
+void hand_out(std::span<const StepRequest> requests, const StepPiece& piece, std::span<const float> rows,
+              std::vector<float>* StepRequest::*target) {
+  if (rows.empty()) return;
+  const size_t width = rows.size() / piece.output_requests.size();
+  for (size_t i = 0; i < piece.output_requests.size(); ++i) {
+    std::vector<float>* out = requests[static_cast<size_t>(piece.output_requests[i])].*target;
+    if (out == nullptr) continue;
+    const auto row = rows.subspan(i * width, width);
+    out->insert(out->end(), row.begin(), row.end());
+  }
+}
+
 }  // namespace
 
 struct Engine::Impl {
@@ -37,7 +50,7 @@ struct Engine::Impl {
   void gather(std::span<const StepRequest> requests, const StepPiece& piece);
   Status begin();
   void end(size_t n_begun, bool keep);
-  void hand_out(std::span<const StepRequest> requests, const StepPiece& piece, std::span<const float> logits) const;
+  GraphShape shape_of(std::span<const StepRequest> requests, const StepPiece& piece) const;
 };
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -72,8 +85,8 @@ size_t Engine::compute_bytes() const { return impl_->compute->bytes(); }
 Status Engine::Impl::check(const StepRequest& request) const {
   if (request.sequence == nullptr || request.tokens.empty())
     return invalid_argument("a step needs a sequence and tokens");
-  if (request.outputs != Outputs::kNone && request.logits == nullptr) {
-    return invalid_argument("a step that wants outputs needs a place for the logits");
+  if (request.outputs != Outputs::kNone && request.logits == nullptr && request.hidden == nullptr) {
+    return invalid_argument("a step that wants outputs needs a place for the logits or the states");
   }
   if (!same_shape(request.sequence->shape(), model->cache_shape())) {
     return invalid_argument("the sequence was made for another model");
@@ -131,27 +144,27 @@ void Engine::Impl::end(size_t n_begun, bool keep) {
   for (size_t i = 0; i < n_begun; ++i) parts[i].sequence->end_step(keep);
 }
 
-void Engine::Impl::hand_out(std::span<const StepRequest> requests, const StepPiece& piece,
-                            std::span<const float> logits) const {
-  const auto n_vocab = static_cast<size_t>(model->info().n_vocab);
-  for (size_t i = 0; i < piece.output_requests.size(); ++i) {
-    std::vector<float>& out = *requests[static_cast<size_t>(piece.output_requests[i])].logits;
-    const auto row = logits.subspan(i * n_vocab, n_vocab);
-    out.insert(out.end(), row.begin(), row.end());
+GraphShape Engine::Impl::shape_of(std::span<const StepRequest> requests, const StepPiece& piece) const {
+  GraphShape shape{.n_tokens = piece.n_tokens, .n_outputs = static_cast<int>(piece.output_rows.size())};
+  for (const int request : piece.output_requests) {
+    shape.logits |= requests[static_cast<size_t>(request)].logits != nullptr;
+    shape.hidden |= requests[static_cast<size_t>(request)].hidden != nullptr;
   }
+  return shape;
 }
 
 Status Engine::Impl::run_piece(std::span<const StepRequest> requests, const StepPiece& piece,
                                const std::atomic<bool>* cancel) {
   gather(requests, piece);
-  const GraphShape shape{.n_tokens = piece.n_tokens, .n_outputs = static_cast<int>(piece.output_rows.size())};
-  RECALLD_ASSIGN_OR_RETURN(Graph * graph, compute->graph(shape));
+  RECALLD_ASSIGN_OR_RETURN(Graph * graph, compute->graph(shape_of(requests, piece)));
   graph->set_inputs(tokens, positions, piece.output_rows);
   RECALLD_RETURN_IF_ERROR(begin());
   const Status status = compute->run(*graph, cancel);
   end(parts.size(), status.ok());
-  if (status.ok()) hand_out(requests, piece, graph->logits());
-  return status;
+  if (!status.ok()) return status;
+  hand_out(requests, piece, graph->logits(), &StepRequest::logits);
+  hand_out(requests, piece, graph->hidden(), &StepRequest::hidden);
+  return ok_status();
 }
 
 Status Engine::step(std::span<const StepRequest> requests, const std::atomic<bool>* cancel) {
@@ -161,7 +174,8 @@ Status Engine::step(std::span<const StepRequest> requests, const std::atomic<boo
   for (const StepRequest& request : requests) {
     lengths.push_back(request.sequence->length());
     if (request.logits != nullptr) request.logits->clear();
-    if (request.outputs != Outputs::kAll) continue;
+    if (request.hidden != nullptr) request.hidden->clear();
+    if (request.outputs != Outputs::kAll || request.logits == nullptr) continue;
     ubatch = std::min(ubatch, kUbatchWithAllOutputs);
     request.logits->reserve(request.tokens.size() * static_cast<size_t>(impl_->model->info().n_vocab));
   }

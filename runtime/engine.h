@@ -1,4 +1,4 @@
-// Runs a model over sequences: tokens in, logits out, keys and values into each sequence's cache.
+// Runs a model over sequences: tokens in, logits or states out, keys and values into each sequence's cache.
 //
 // The forward pass is our own graph on ggml (runtime/graph.h); attention is the cache's. Graphs are kept and reused for
 // shapes seen lately: decoding one token changes inputs only.
@@ -37,7 +37,9 @@ struct StepRequest {
   cache::Sequence* sequence = nullptr;
   std::span<const int32_t> tokens;  // at view positions sequence->length() onwards
   Outputs outputs = Outputs::kLast;
-  std::vector<float>* logits = nullptr;  // receives [n_outputs][n_vocab]; may be null only for kNone
+  // What the outputs are; at least one of them unless outputs is kNone.
+  std::vector<float>* logits = nullptr;  // receives [n_outputs][n_vocab]
+  std::vector<float>* hidden = nullptr;  // receives [n_outputs][n_embd]: states after the final norm
 };
 
 class Engine {
@@ -54,7 +56,7 @@ class Engine {
   int32_t context() const;
 
   // Reads all requests' tokens, batched together; each sequence at most once. On success every sequence is longer by
-  // its tokens. On any failure every sequence is as long as before and logits are unspecified:
+  // its tokens. On any failure every sequence is as long as before and outputs are unspecified:
   //   kInvalidArgument  no tokens, a token outside the vocabulary, a sequence twice or of another model's shape
   //   kTooLarge         a position would reach context()
   //   kResourceExhausted the cache's memory limit

@@ -16,6 +16,11 @@ void copy_ints(std::span<const int32_t> from, ggml_tensor* to) {
   std::memcpy(to->data, from.data(), from.size_bytes());
 }
 
+std::span<const float> floats(const ggml_tensor* tensor) {
+  if (tensor == nullptr) return {};
+  return {static_cast<const float*>(tensor->data), static_cast<size_t>(ggml_nelements(tensor))};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Graph>> Graph::build(const Model& model, GraphShape shape,
@@ -56,7 +61,14 @@ void Graph::add_body(const Model& model) {
     x = architecture.build_layer(builder, static_cast<int>(layer), x);
   }
   if (x == nullptr) return;
-  logits_ = builder.linear(weights.output, builder.rms_norm(x, weights.output_norm));
+  x = builder.rms_norm(x, weights.output_norm);
+  if (shape_.hidden) {
+    hidden_ = x;
+    ggml_set_output(hidden_);
+    ggml_build_forward_expand(graph_, hidden_);
+  }
+  if (!shape_.logits) return;
+  logits_ = builder.linear(weights.output, x);
   if (const float cap = model.hparams().logit_softcap; cap > 0) logits_ = builder.softcap(logits_, cap);
   ggml_set_output(logits_);
   ggml_build_forward_expand(graph_, logits_);
@@ -77,10 +89,8 @@ void Graph::set_inputs(std::span<const int32_t> tokens, std::span<const int32_t>
   if (output_ids_ != nullptr) copy_ints(output_rows, output_ids_);
 }
 
-std::span<const float> Graph::logits() const {
-  if (logits_ == nullptr) return {};
-  return {static_cast<const float*>(logits_->data), static_cast<size_t>(ggml_nelements(logits_))};
-}
+std::span<const float> Graph::logits() const { return floats(logits_); }
+std::span<const float> Graph::hidden() const { return floats(hidden_); }
 
 size_t Graph::bytes() const { return ggml_get_mem_size(context_.get()); }
 

@@ -17,7 +17,9 @@ namespace recalld::runtime {
 
 struct GraphShape {
   int n_tokens = 0;
-  int n_outputs = 0;  // rows of logits
+  int n_outputs = 0;  // rows of logits and of hidden states
+  bool logits = false;
+  bool hidden = false;
   friend bool operator==(const GraphShape&, const GraphShape&) = default;
 };
 
@@ -38,8 +40,10 @@ class Graph {
   // tokens, positions: [n_tokens]; output_rows: [n_outputs], ascending rows of the step.
   void set_inputs(std::span<const int32_t> tokens, std::span<const int32_t> positions,
                   std::span<const int32_t> output_rows);
-  // [n_outputs][n_vocab], valid until the next graph that shares the buffer is computed.
+  // [n_outputs][n_vocab] and [n_outputs][n_embd] (states after the final norm), empty where the shape has none; valid
+  // until the next graph that shares the buffer is computed.
   std::span<const float> logits() const;
+  std::span<const float> hidden() const;
 
   // Bytes of the graph itself, without the allocator's buffer.
   size_t bytes() const;
@@ -58,7 +62,8 @@ class Graph {
   ggml_tensor* tokens_ = nullptr;      // [n_tokens] i32
   ggml_tensor* positions_ = nullptr;   // [n_tokens] i32
   ggml_tensor* output_ids_ = nullptr;  // [n_outputs] i32; nullptr when all or no tokens have outputs
-  ggml_tensor* logits_ = nullptr;      // [n_vocab, n_outputs]; nullptr without outputs
+  ggml_tensor* logits_ = nullptr;      // [n_vocab, n_outputs]; nullptr when not in the shape
+  ggml_tensor* hidden_ = nullptr;      // [n_embd, n_outputs]; likewise
 };
 
 }  // namespace recalld::runtime
