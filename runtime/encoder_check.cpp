@@ -6,6 +6,7 @@
 #include <string>
 
 #include "runtime/vocabulary.h"
+#include "runtime/weights.h"
 
 namespace recalld::runtime {
 namespace {
@@ -101,6 +102,19 @@ Status check_rope_scaling(const Keys& keys) {
   return unsupported(keys.name("rope.scaling.type") + " is not one that this build knows");
 }
 
+// Types that ggml's operations on the CPU take: others end the process when the graph is computed.
+Status check_types(const GgufFile& file) {
+  for (const GgufTensor& tensor : file.tensors()) {
+    const auto type = static_cast<ggml_type>(tensor.type);
+    // Added to the activations as they are, not multiplied.
+    const bool added = tensor.shape[1] == 1 || tensor.name == "token_types.weight";
+    if (added ? type == GGML_TYPE_F32 : can_multiply(type)) continue;
+    return unsupported("tensor '" + tensor.name + "' has type " + ggml_type_name(type) +
+                       (added ? "; it must be F32" : "; use a model in F32, F16, Q8_0 or a K-quant"));
+  }
+  return ok_status();
+}
+
 }  // namespace
 
 Status check_encoder(const GgufFile& file) {
@@ -118,6 +132,7 @@ Status check_encoder(const GgufFile& file) {
   RECALLD_RETURN_IF_ERROR(check_epsilon(keys, "attention.layer_norm_rms_epsilon"));
   RECALLD_RETURN_IF_ERROR(check_experts(keys));
   RECALLD_RETURN_IF_ERROR(check_rope_scaling(keys));
+  RECALLD_RETURN_IF_ERROR(check_types(file));
   return check_vocabulary(file, {"bert", "t5", "gpt2", "llama"});
 }
 

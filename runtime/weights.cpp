@@ -5,11 +5,6 @@
 namespace recalld::runtime {
 namespace {
 
-bool can_multiply(ggml_type type) {
-  // NVFP4 needs a scale tensor beside each weight, which no supported family binds.
-  return type != GGML_TYPE_NVFP4 && ggml_get_type_traits_cpu(type)->vec_dot != nullptr;
-}
-
 std::string shape_text(const int64_t* shape, size_t n) {
   std::string text = "[";
   for (size_t i = 0; i < n; ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
@@ -19,6 +14,11 @@ std::string shape_text(const int64_t* shape, size_t n) {
 std::string layer_name(int layer, const char* name) { return "blk." + std::to_string(layer) + "." + name; }
 
 }  // namespace
+
+bool can_multiply(ggml_type type) {
+  // NVFP4 needs a scale tensor beside each weight, which no supported family binds.
+  return type != GGML_TYPE_NVFP4 && ggml_get_type_traits_cpu(type)->vec_dot != nullptr;
+}
 
 Result<std::unique_ptr<Weights>> Weights::create(const GgufFile& file) {
   ggml_cpu_init();

@@ -40,6 +40,9 @@ struct LayerWeights {
   ggml_tensor* ffn_post_norm = nullptr;
 };
 
+// Whether ggml's CPU backend multiplies matrices of this type with activations.
+bool can_multiply(ggml_type type);
+
 // Immutable once bound. The file outlives it.
 class Weights {
  public:

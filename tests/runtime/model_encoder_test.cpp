@@ -121,9 +121,12 @@ TEST_F(ModelEncoderTest, UnitVectorsThatStayTheSame) {
 }
 
 TEST_F(ModelEncoderTest, CutsAtTheWindow) {
+  const auto engine = engine_or_throw(model_, {.context = 40});
+  const auto encoder = make_model_encoder(*engine, tokenizer_);
   std::string full;
-  while (tokenizer_.tokenize(full).size() < 512) full += " dog";
-  EXPECT_EQ(embed(full + " piano boat"), embed(full));
+  while (tokenizer_.tokenize(full).size() < 40) full += " dog";
+  EXPECT_EQ(encoder->embed(full + " piano boat").value(), encoder->embed(full).value());
+  EXPECT_NE(encoder->fingerprint(), encoder_->fingerprint());
 }
 
 TEST_F(ModelEncoderTest, LeavesSequencesAndMemoryAlone) {
