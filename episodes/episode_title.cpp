@@ -1,0 +1,143 @@
+#include "episodes/episode_title.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+namespace recalld::episodes {
+
+namespace {
+
+constexpr size_t kShortest = 3;
+constexpr size_t kLongest = 24;
+
+// Sorted; all of kShortest letters or more, without apostrophes (a word ends there).
+constexpr auto kStopWords = std::to_array<std::string_view>({
+    "about",    "absolutely", "actually",   "after",      "again",      "ago",      "ain",      "all",     "almost",
+    "along",    "already",    "also",       "although",   "always",     "amazing",  "and",      "another", "any",
+    "anyone",   "anything",   "are",        "aren",       "around",     "asked",    "away",     "awesome", "back",
+    "became",   "because",    "been",       "before",     "being",      "best",     "better",   "bit",     "both",
+    "but",      "bye",        "came",       "can",        "cannot",     "come",     "comes",    "cool",    "could",
+    "couldn",   "course",     "days",       "definitely", "did",        "didn",     "does",     "doesn",   "doing",
+    "don",      "done",       "down",       "each",       "either",     "else",     "enough",   "even",    "ever",
+    "every",    "everyone",   "everything", "exactly",    "far",        "feel",     "feeling",  "feels",   "felt",
+    "few",      "first",      "for",        "found",      "from",       "full",     "fun",      "gave",    "get",
+    "gets",     "getting",    "give",       "gives",      "glad",       "goes",     "going",    "gone",    "gonna",
+    "good",     "got",        "gotta",      "great",      "guess",      "had",      "hadn",     "happen",  "happened",
+    "hard",     "has",        "hasn",       "have",       "haven",      "having",   "hello",    "her",     "here",
+    "hers",     "hey",        "him",        "himself",    "his",        "hope",     "how",      "however", "into",
+    "isn",      "its",        "itself",     "just",       "keep",       "kind",     "kinda",    "knew",    "know",
+    "last",     "lately",     "least",      "less",       "let",        "like",     "little",   "long",    "look",
+    "looking",  "looks",      "lot",        "lots",       "made",       "make",     "makes",    "making",  "many",
+    "may",      "maybe",      "mean",       "means",      "might",      "mine",     "more",     "most",    "much",
+    "must",     "myself",     "near",       "need",       "never",      "new",      "next",     "nice",    "nope",
+    "not",      "nothing",    "now",        "off",        "often",      "okay",     "once",     "one",     "only",
+    "onto",     "other",      "others",     "our",        "ours",       "out",      "over",     "own",     "part",
+    "perhaps",  "photo",      "please",     "pretty",     "probably",   "put",      "quite",    "rather",  "really",
+    "recently", "right",      "said",       "same",       "saw",        "say",      "saying",   "says",    "see",
+    "seem",     "seems",      "seen",       "shall",      "shares",     "she",      "should",   "shouldn", "since",
+    "some",     "someone",    "something",  "soon",       "sorry",      "sound",    "sounds",   "still",   "stuff",
+    "such",     "super",      "sure",       "take",       "taking",     "tell",     "than",     "thank",   "thanks",
+    "that",     "the",        "their",      "them",       "themselves", "then",     "there",    "these",   "they",
+    "thing",    "things",     "think",      "thinking",   "this",       "those",    "though",   "thought", "through",
+    "time",     "times",      "today",      "together",   "told",       "tomorrow", "too",      "took",    "totally",
+    "tried",    "true",       "try",        "trying",     "two",        "under",    "until",    "upon",    "use",
+    "used",     "using",      "very",       "wanna",      "want",       "wanted",   "was",      "wasn",    "way",
+    "well",     "went",       "were",       "weren",      "what",       "when",     "where",    "which",   "while",
+    "who",      "whole",      "whom",       "whose",      "why",        "will",     "with",     "within",  "without",
+    "won",      "wonderful",  "would",      "wouldn",     "wow",        "yeah",     "year",     "years",   "yep",
+    "yes",      "yesterday",  "yet",        "you",        "your",       "yours",    "yourself",
+});
+static_assert(std::ranges::is_sorted(kStopWords));
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Letters of other scripts are bytes above 127 in UTF-8.
+bool is_word_char(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || static_cast<unsigned char>(c) >= 0x80;
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool is_counted(const std::string& word) {
+  if (word.size() < kShortest || word.size() > kLongest) return false;
+  if (std::ranges::all_of(word, is_digit)) return false;
+  return !std::ranges::binary_search(kStopWords, std::string_view(word));
+}
+
+std::string singular(const std::string& word) {
+  const size_t n = word.size();
+  if (n < 4 || word[n - 1] != 's' || word[n - 2] == 's' || word[n - 2] == 'u' || word[n - 2] == 'i') return word;
+  return word.substr(0, n - 1);
+}
+
+// Calls take(word) for each counted word of a line.
+template <typename Take>
+void each_word(std::string_view line, Take take) {
+  std::string word;
+  for (size_t i = 0; i <= line.size(); ++i) {
+    if (i < line.size() && is_word_char(line[i])) {
+      if (word.size() <= kLongest) word += lower(line[i]);
+      continue;
+    }
+    if (is_counted(word)) take(word);
+    word.clear();
+  }
+}
+
+}  // namespace
+
+void TitleWords::add(std::string_view text) {
+  std::vector<int32_t> found;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const size_t speaker = line.find(": ");
+    if (speaker != std::string_view::npos) line.remove_prefix(speaker + 2);
+    each_word(line, [&](const std::string& word) {
+      const auto [at, fresh] = ids_.try_emplace(singular(word), static_cast<int32_t>(words_.size()));
+      if (fresh) words_.push_back({word, 0});
+      found.push_back(at->second);
+    });
+  }
+  std::ranges::sort(found);
+  found.erase(std::ranges::unique(found).begin(), found.end());
+  for (const int32_t id : found) ++words_[static_cast<size_t>(id)].segments;
+  found.shrink_to_fit();
+  words_of_.push_back(std::move(found));
+}
+
+std::string TitleWords::title(std::span<const int32_t> members, int32_t n) const {
+  std::map<int32_t, int32_t> counts;
+  for (const int32_t member : members) {
+    for (const int32_t id : words_of_[static_cast<size_t>(member)]) ++counts[id];
+  }
+  struct Scored {
+    double score;
+    int32_t count;
+    int32_t id;
+  };
+  std::vector<Scored> scored;
+  const auto segments = static_cast<double>(words_of_.size());
+  for (const auto& [id, count] : counts) {
+    scored.push_back({count * std::log(segments / words_[static_cast<size_t>(id)].segments), count, id});
+  }
+  const size_t taken = std::min(scored.size(), static_cast<size_t>(std::max(n, 0)));
+  // Of equals the word said in more segments, then the one that was said first in the session.
+  std::ranges::partial_sort(scored, scored.begin() + static_cast<std::ptrdiff_t>(taken),
+                            [](const Scored& a, const Scored& b) {
+                              if (a.score != b.score) return a.score > b.score;
+                              if (a.count != b.count) return a.count > b.count;
+                              return a.id < b.id;
+                            });
+  std::string title;
+  for (size_t i = 0; i < taken; ++i) {
+    if (i > 0) title += ", ";
+    title += words_[static_cast<size_t>(scored[i].id)].text;
+  }
+  return title;
+}
+
+}  // namespace recalld::episodes
