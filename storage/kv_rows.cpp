@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "storage/episode_rows.h"
+
 namespace recalld::storage {
 
 namespace {
@@ -22,10 +24,23 @@ Status delete_payloads(Database& database, const std::vector<int64_t>& ids) {
 
 }  // namespace
 
+std::array<std::byte, 16> digest_bytes(const Digest128& digest) {
+  std::array<std::byte, 16> bytes;
+  std::memcpy(bytes.data(), &digest.low, 8);
+  std::memcpy(bytes.data() + 8, &digest.high, 8);
+  return bytes;
+}
+
+std::optional<Digest128> digest_from(std::span<const std::byte> bytes) {
+  if (bytes.size() != 16) return std::nullopt;
+  Digest128 digest;
+  std::memcpy(&digest.low, bytes.data(), 8);
+  std::memcpy(&digest.high, bytes.data() + 8, 8);
+  return digest;
+}
+
 Status upsert_trunk(Database& database, std::string_view session, const TrunkRow& trunk, int64_t now_ms) {
-  std::byte fingerprint[16];
-  std::memcpy(fingerprint, &trunk.fingerprint.low, 8);
-  std::memcpy(fingerprint + 8, &trunk.fingerprint.high, 8);
+  const std::array<std::byte, 16> fingerprint = digest_bytes(trunk.fingerprint);
   RECALLD_ASSIGN_OR_RETURN(
       Statement put,
       database.prepare("INSERT INTO trunks(session, fingerprint, n_tokens, n_turns, state, updated_ms)"
@@ -42,13 +57,12 @@ Result<std::optional<TrunkRow>> select_trunk(Database& database, std::string_vie
       database.prepare("SELECT fingerprint, n_tokens, n_turns, state, updated_ms FROM trunks WHERE session = ?"));
   RECALLD_ASSIGN_OR_RETURN(const bool found, get.bind(1, session).step());
   if (!found) return std::optional<TrunkRow>();
-  const std::span<const std::byte> fingerprint = get.column_bytes(0);
-  if (fingerprint.size() != 16) {
+  const std::optional<Digest128> fingerprint = digest_from(get.column_bytes(0));
+  if (!fingerprint) {
     return corrupt(database.path() + ": the fingerprint of session " + std::string(session) + " is damaged");
   }
   TrunkRow trunk;
-  std::memcpy(&trunk.fingerprint.low, fingerprint.data(), 8);
-  std::memcpy(&trunk.fingerprint.high, fingerprint.data() + 8, 8);
+  trunk.fingerprint = *fingerprint;
   trunk.n_tokens = get.column_int(1);
   trunk.n_turns = get.column_int(2);
   const std::span<const std::byte> state = get.column_bytes(3);
@@ -127,6 +141,7 @@ Result<AlignedBuffer> read_chunk(Database& database, std::string_view session, i
 Result<bool> delete_some(Database& database, std::string_view session, int64_t max_bytes) {
   RECALLD_ASSIGN_OR_RETURN(Statement trunk, database.prepare("DELETE FROM trunks WHERE session = ?"));
   RECALLD_RETURN_IF_ERROR(trunk.bind(1, session).run());
+  RECALLD_RETURN_IF_ERROR(delete_episodes(database, session));
   std::vector<int64_t> payloads;
   int64_t first = 0;
   int64_t bytes = 0;
@@ -154,16 +169,23 @@ Result<bool> delete_some(Database& database, std::string_view session, int64_t m
 }
 
 Status rewrite_tables(Database& database) {
-  // DELETE without WHERE frees and zeroes whole pages, whatever stale bytes they hold.
-  return database.exec(
-      "CREATE TEMP TABLE kept_trunks AS SELECT * FROM main.trunks;"
-      "DELETE FROM main.trunks;"
-      "INSERT INTO main.trunks SELECT * FROM temp.kept_trunks ORDER BY session;"
-      "DROP TABLE temp.kept_trunks;"
-      "CREATE TEMP TABLE kept_chunks AS SELECT * FROM main.chunks;"
-      "DELETE FROM main.chunks;"
-      "INSERT INTO main.chunks SELECT * FROM temp.kept_chunks ORDER BY session, idx;"
-      "DROP TABLE temp.kept_chunks;");
+  struct Table {
+    const char* name;
+    const char* key;
+  };
+  constexpr Table kSmall[] = {{"trunks", "session"},
+                              {"chunks", "session, idx"},
+                              {"episode_maps", "session"},
+                              {"segments", "session, idx"},
+                              {"episodes", "session, id"}};
+  for (const Table& table : kSmall) {
+    const std::string name = table.name;
+    // DELETE without WHERE frees and zeroes whole pages, whatever stale bytes they hold.
+    RECALLD_RETURN_IF_ERROR(database.exec("CREATE TEMP TABLE kept AS SELECT * FROM main." + name +
+                                          "; DELETE FROM main." + name + "; INSERT INTO main." + name +
+                                          " SELECT * FROM temp.kept ORDER BY " + table.key + "; DROP TABLE temp.kept"));
+  }
+  return ok_status();
 }
 
 Result<std::vector<std::string>> select_sessions(Database& database) {

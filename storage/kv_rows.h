@@ -1,8 +1,11 @@
 // The SQL of kv.db: functions on a connection, inside the caller's transaction.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +16,10 @@
 #include "storage/rows.h"
 
 namespace recalld::storage {
+
+// A digest as two little-endian words, and back; none for another length.
+std::array<std::byte, 16> digest_bytes(const Digest128& digest);
+std::optional<Digest128> digest_from(std::span<const std::byte> bytes);
 
 Status upsert_trunk(Database& database, std::string_view session, const TrunkRow& trunk, int64_t now_ms);
 Result<std::optional<TrunkRow>> select_trunk(Database& database, std::string_view session);
@@ -26,7 +33,8 @@ Result<std::vector<ChunkInfo>> select_chunks(Database& database, std::string_vie
 // Errors as KvStore::load_chunk.
 Result<AlignedBuffer> read_chunk(Database& database, std::string_view session, int32_t idx);
 
-// Deletes the trunk and the newest chunks, about max_bytes of them. True when chunks are left.
+// Deletes the trunk, the segments and episodes, and the newest chunks, about max_bytes of them. True when chunks are
+// left.
 Result<bool> delete_some(Database& database, std::string_view session, int64_t max_bytes);
 
 // Writes the small tables anew onto zeroed pages: nothing of deleted rows is left in them.

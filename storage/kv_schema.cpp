@@ -41,6 +41,38 @@ CREATE TABLE settings(
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 )sql",
+    R"sql(
+CREATE TABLE episode_maps(
+  session TEXT PRIMARY KEY NOT NULL,
+  encoder BLOB NOT NULL CHECK(length(encoder) = 16),
+  state BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE segments(
+  session TEXT NOT NULL,
+  idx INTEGER NOT NULL,
+  first_turn INTEGER NOT NULL,
+  n_turns INTEGER NOT NULL,
+  token_first INTEGER NOT NULL,
+  n_tokens INTEGER NOT NULL,
+  first_ms INTEGER,
+  last_ms INTEGER,
+  embedding BLOB NOT NULL,
+  checksum INTEGER NOT NULL,
+  PRIMARY KEY(session, idx)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE episodes(
+  session TEXT NOT NULL,
+  id INTEGER NOT NULL,
+  title TEXT NOT NULL,
+  first_ms INTEGER,
+  last_ms INTEGER,
+  segments BLOB NOT NULL,
+  checksum INTEGER NOT NULL,
+  PRIMARY KEY(session, id)
+) STRICT, WITHOUT ROWID;
+)sql",
 };
 
 }  // namespace

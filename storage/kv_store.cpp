@@ -3,6 +3,7 @@
 #include <mutex>
 #include <utility>
 
+#include "storage/episode_rows.h"
 #include "storage/integrity.h"
 #include "storage/kv_rows.h"
 #include "storage/settings.h"
@@ -15,7 +16,8 @@ namespace {
 // What one transaction of a removal deletes: other writes get their turn between.
 constexpr int64_t kRemoveBytes = int64_t{16} << 20;
 
-Status check_chunks(std::string_view session, const std::vector<NewChunk>& chunks, int32_t keep_below) {
+Status check_put(std::string_view session, const std::vector<NewChunk>& chunks, int32_t keep_below,
+                 const std::optional<EpisodeUpdate>& episodes) {
   if (session.empty()) return invalid_argument("a trunk needs a session");
   if (keep_below < 0) return invalid_argument("keep_below_idx is negative");
   for (const NewChunk& chunk : chunks) {
@@ -25,12 +27,14 @@ Status check_chunks(std::string_view session, const std::vector<NewChunk>& chunk
                        " bytes, more than " + std::to_string(kMaxChunkBytes));
     }
   }
-  return ok_status();
+  return episodes ? check_episodes(*episodes) : ok_status();
 }
 
-size_t cost_of(const std::vector<NewChunk>& chunks) {
+size_t cost_of(const std::vector<NewChunk>& chunks, const std::optional<EpisodeUpdate>& episodes) {
   size_t bytes = 0;
   for (const NewChunk& chunk : chunks) bytes += chunk.payload.size();
+  if (!episodes) return bytes;
+  for (const SegmentRow& segment : episodes->segments) bytes += segment.embedding.size();
   return bytes;
 }
 
@@ -43,22 +47,24 @@ struct KvStore::Impl {
   // Long reads hold the WAL back, and a removal must empty it: one at a time.
   std::mutex maintenance;
 
-  StoreFile::Body put_body(std::string_view session, TrunkRow trunk, std::vector<NewChunk> chunks, int32_t keep_below);
+  StoreFile::Body put_body(std::string_view session, TrunkRow trunk, std::vector<NewChunk> chunks, int32_t keep_below,
+                           std::optional<EpisodeUpdate> episodes);
 };
 
 // The checksums are computed here, on the caller's thread.
 StoreFile::Body KvStore::Impl::put_body(std::string_view session, TrunkRow trunk, std::vector<NewChunk> chunks,
-                                        int32_t keep_below) {
+                                        int32_t keep_below, std::optional<EpisodeUpdate> episodes) {
   std::vector<uint64_t> checksums;
   for (const NewChunk& chunk : chunks) checksums.push_back(checksum64(chunk.payload));
   return [this, session = std::string(session), trunk = std::move(trunk), chunks = std::move(chunks),
-          checksums = std::move(checksums), keep_below](Database& database) -> Status {
+          checksums = std::move(checksums), keep_below, episodes = std::move(episodes)](Database& database) -> Status {
     RECALLD_ASSIGN_OR_RETURN(const bool exists, session_exists(session));
     if (!exists) return not_found("there is no session " + session);
     RECALLD_RETURN_IF_ERROR(delete_replaced(database, session, keep_below));
     for (size_t i = 0; i < chunks.size(); ++i) {
       RECALLD_RETURN_IF_ERROR(insert_chunk(database, session, chunks[i], checksums[i]));
     }
+    if (episodes) RECALLD_RETURN_IF_ERROR(update_episodes(database, session, *episodes));
     return upsert_trunk(database, session, trunk, clock.now_ms());
   };
 }
@@ -90,21 +96,25 @@ Result<std::unique_ptr<KvStore>> KvStore::open(const std::string& directory, con
 }
 
 Status KvStore::put_trunk(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks,
-                          int32_t keep_below_idx) {
-  RECALLD_RETURN_IF_ERROR(check_chunks(session, new_chunks, keep_below_idx));
-  const size_t cost = cost_of(new_chunks);
-  return impl_->file->write(cost, impl_->put_body(session, std::move(trunk), std::move(new_chunks), keep_below_idx));
+                          int32_t keep_below_idx, std::optional<EpisodeUpdate> episodes) {
+  RECALLD_RETURN_IF_ERROR(check_put(session, new_chunks, keep_below_idx, episodes));
+  const size_t cost = cost_of(new_chunks, episodes);
+  return impl_->file->write(
+      cost, impl_->put_body(session, std::move(trunk), std::move(new_chunks), keep_below_idx, std::move(episodes)));
 }
 
 void KvStore::put_trunk_async(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks,
-                              int32_t keep_below_idx, std::function<void(const Status&)> done) {
-  Status valid = check_chunks(session, new_chunks, keep_below_idx);
+                              int32_t keep_below_idx, std::function<void(const Status&)> done,
+                              std::optional<EpisodeUpdate> episodes) {
+  Status valid = check_put(session, new_chunks, keep_below_idx, episodes);
   for (const NewChunk& chunk : new_chunks) {
     if (valid.ok() && chunk.owner == nullptr) valid = invalid_argument("a chunk that is written later needs an owner");
   }
-  const size_t cost = cost_of(new_chunks);
+  const size_t cost = cost_of(new_chunks, episodes);
   StoreFile::Body body = [valid](Database&) { return valid; };
-  if (valid.ok()) body = impl_->put_body(session, std::move(trunk), std::move(new_chunks), keep_below_idx);
+  if (valid.ok()) {
+    body = impl_->put_body(session, std::move(trunk), std::move(new_chunks), keep_below_idx, std::move(episodes));
+  }
   impl_->file->write_async(cost, std::move(body), std::move(done));
 }
 
@@ -126,6 +136,11 @@ Result<std::optional<KvStore::TrunkAndChunks>> KvStore::trunk_and_chunks(std::st
         RECALLD_ASSIGN_OR_RETURN(std::vector<ChunkInfo> chunks, select_chunks(database, session));
         return std::optional(TrunkAndChunks{*std::move(trunk), std::move(chunks)});
       });
+}
+
+Result<std::optional<StoredEpisodes>> KvStore::episodes(std::string_view session) {
+  return impl_->file->read_value<std::optional<StoredEpisodes>>(
+      [&](Database& database) { return select_episodes(database, session); });
 }
 
 Result<AlignedBuffer> KvStore::load_chunk(std::string_view session, int32_t idx) {
@@ -167,7 +182,8 @@ Result<int64_t> KvStore::bytes(std::string_view session) {
     RECALLD_ASSIGN_OR_RETURN(Statement sum,
                              database.prepare("SELECT coalesce(sum(n_bytes), 0) FROM chunks WHERE session = ?"));
     RECALLD_RETURN_IF_ERROR(sum.bind(1, session).step().status());
-    return sum.column_int(0);
+    RECALLD_ASSIGN_OR_RETURN(const int64_t episodes, episode_bytes(database, session));
+    return sum.column_int(0) + episodes;
   });
 }
 
@@ -186,6 +202,8 @@ Result<std::vector<std::string>> KvStore::check() {
     return problems;
   }
   for (const std::string& session : *names) {
+    const Status grouped = episodes(session).status();
+    if (!grouped.ok()) problems.push_back(grouped.message());
     const Result<std::vector<ChunkInfo>> chunks = chunk_list(session);
     if (!chunks.ok()) {
       problems.push_back(chunks.status().message());

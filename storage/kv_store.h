@@ -1,5 +1,5 @@
-// kv.db, rebuildable: the KV entries of each session as chunks of opaque bytes. Losing this file costs time, never an
-// answer. See docs/storage.md for the file.
+// kv.db, rebuildable: the KV entries of each session as chunks of opaque bytes, its segments and episodes. Losing this
+// file costs time, never an answer. See docs/storage.md for the file.
 //
 // A put_trunk is one transaction: after a crash either all of it is there or nothing of it, and never a part of a
 // chunk. Commits are not fsynced one by one (WAL, synchronous=NORMAL): they survive kill -9; a power cut may take the
@@ -36,14 +36,17 @@ class KvStore {
   // In one transaction: replaces the trunk row; deletes the session's chunks with idx >= keep_below_idx and all its
   // kTail chunks; inserts new_chunks, whose idx must be distinct and not taken by a chunk that stays
   // (kInvalidArgument). kNotFound when memory.db has no such session (it was removed meanwhile): nothing is written.
+  // With `episodes`, they change in the same transaction; without, segments and episodes stay as they are.
   // Returns when committed.
-  Status put_trunk(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks, int32_t keep_below_idx);
+  Status put_trunk(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks, int32_t keep_below_idx,
+                   std::optional<EpisodeUpdate> episodes = std::nullopt);
 
   // The same without waiting: `done` (may be null) is called with the outcome from the writer thread and must return at
   // once; it is called exactly once, with kUnavailable when the stores close first. Blocks only while the queue is
   // full. Every NewChunk needs an owner.
   void put_trunk_async(std::string_view session, TrunkRow trunk, std::vector<NewChunk> new_chunks,
-                       int32_t keep_below_idx, std::function<void(const Status&)> done);
+                       int32_t keep_below_idx, std::function<void(const Status&)> done,
+                       std::optional<EpisodeUpdate> episodes = std::nullopt);
 
   // None when nothing is stored for the session.
   Result<std::optional<TrunkRow>> trunk(std::string_view session);
@@ -58,28 +61,34 @@ class KvStore {
   };
   Result<std::optional<TrunkAndChunks>> trunk_and_chunks(std::string_view session);
 
+  // Segments and episodes of one moment; none when none were put. kCorrupt, naming the session, when rows are not those
+  // that were written. Reads all embeddings.
+  Result<std::optional<StoredEpisodes>> episodes(std::string_view session);
+
   // The payload, 64-byte aligned, its checksum verified. kNotFound when there is no such chunk; kCorrupt, naming
   // session and chunk, when the bytes are not those that were written.
   Result<AlignedBuffer> load_chunk(std::string_view session, int32_t idx);
 
-  // Forgets the trunk and all chunks of a session, in several transactions when they are many: the trunk in the first.
-  // ok when there is nothing. The file keeps its size; what is freed is reused. Cost: as writing the same bytes.
+  // Forgets the trunk, all chunks, segments and episodes of a session, in several transactions when the chunks are
+  // many: all but the chunks in the first. ok when there is nothing. The file keeps its size; what is freed is reused.
+  // Cost: as writing the same bytes.
   Status drop_trunk(std::string_view session);
 
   // drop_trunk that leaves nothing of the session in kv.db or its WAL, chunks dropped earlier included.
   Status remove_session(std::string_view session);
 
-  // Payload bytes stored for a session.
+  // Bytes stored for a session: payloads, embeddings, and what episodes hold.
   Result<int64_t> bytes(std::string_view session);
 
   // Sessions that have a trunk or chunks, sorted.
   Result<std::vector<std::string>> sessions();
 
-  // Integrity of the file, and of every chunk against its checksum; one sentence for each problem. Reads everything.
+  // Integrity of the file, and of every chunk, segment and episode against its checksum; one sentence for each problem.
+  // Reads everything.
   Result<std::vector<std::string>> check();
 
   // Sets the file aside as kv.db.corrupt-N and goes on with an empty one; for a daemon that met kCorrupt from any
-  // function but load_chunk. Returns a sentence for the log that names the file.
+  // function but load_chunk and episodes. Returns a sentence for the log that names the file.
   Result<std::string> start_over();
 
   // ok, or why the last write failed. Goes back to ok when a write succeeds, except after a failed fsync.

@@ -76,6 +76,47 @@ struct NewChunk {
   std::shared_ptr<const void> owner;   // keeps the payload alive; may be null when the caller waits for the write
 };
 
+// A segment of a session's stream: some consecutive turns, embedded as one. Its text is in the transcript.
+struct SegmentRow {
+  int64_t first_turn = 0;
+  int32_t n_turns = 0;
+  int64_t token_first = 0;  // index in the stream of the first token
+  int32_t n_tokens = 0;
+  std::optional<int64_t> first_ms, last_ms;
+  std::vector<std::byte> embedding;  // opaque here
+};
+
+// A group of segments.
+struct EpisodeRow {
+  int32_t id = 0;
+  std::string title;
+  std::optional<int64_t> first_ms, last_ms;
+  std::vector<int32_t> segments;  // indices
+};
+
+// What the grouping of a session has besides its segments and episodes.
+struct EpisodeMapRow {
+  Digest128 encoder;             // what the embeddings were made with
+  std::vector<std::byte> state;  // the writer's own bookkeeping; opaque here
+};
+
+// A change of a session's segments and episodes.
+struct EpisodeUpdate {
+  EpisodeMapRow map;  // replaces the one before
+  // Segments with an index from here on are deleted; the new ones get the indices keep_segments, keep_segments + 1, ...
+  // 0 replaces all there is, episodes included.
+  int32_t keep_segments = 0;
+  std::vector<SegmentRow> segments;
+  std::vector<EpisodeRow> episodes;  // inserted, or replaced by id
+  std::vector<int32_t> gone;         // ids of episodes to be deleted
+};
+
+struct StoredEpisodes {
+  EpisodeMapRow map;
+  std::vector<SegmentRow> segments;  // segments[i] has index i
+  std::vector<EpisodeRow> episodes;  // by id
+};
+
 inline constexpr int64_t kMaxChunkBytes = int64_t{512} << 20;
 
 }  // namespace recalld::storage

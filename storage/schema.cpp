@@ -26,12 +26,15 @@ Result<int64_t> inspect(Database& database, const Schema& schema) {
 Status migrate(Database& database, const Schema& schema, const std::function<Status(int64_t from)>& before_upgrade) {
   RECALLD_ASSIGN_OR_RETURN(int64_t version, inspect(database, schema));
   if (version >= 1 && version < schema.version() && before_upgrade) RECALLD_RETURN_IF_ERROR(before_upgrade(version));
-  for (; version < schema.version(); ++version) {
-    const std::string context = database.path() + ": upgrade to schema version " + std::to_string(version + 1);
+  while (version < schema.version()) {
+    // An empty file has nothing to lose, and one that was being made when the power went is not one to be upgraded.
+    const int64_t to = version == 0 ? schema.version() : version + 1;
+    const std::string context = database.path() + ": upgrade to schema version " + std::to_string(to);
     RECALLD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::begin(database, Transaction::Mode::kWrite));
-    Status done = database.exec(schema.steps[static_cast<size_t>(version)]);
+    Status done;
+    for (; version < to && done.ok(); ++version) done = database.exec(schema.steps[static_cast<size_t>(version)]);
     if (done.ok()) done = database.exec("PRAGMA application_id = " + std::to_string(schema.application_id));
-    if (done.ok()) done = database.exec("PRAGMA user_version = " + std::to_string(version + 1));
+    if (done.ok()) done = database.exec("PRAGMA user_version = " + std::to_string(to));
     if (done.ok()) done = transaction.commit();
     if (!done.ok()) return done.with_context(context);
   }

@@ -23,8 +23,8 @@ struct Schema {
 // tables without one; kFailedPrecondition when its version is newer than ours. Returns the version of the file.
 Result<int64_t> inspect(Database& database, const Schema& schema);
 
-// Takes the file to schema.version(), each step in a transaction of its own; a failed step leaves the version before
-// it. before_upgrade (may be null) is called once, before the first step on a file that has version >= 1.
+// Takes the file to schema.version(), each step in a transaction of its own, an empty file in one; a failed step leaves
+// the version before it. before_upgrade (may be null) is called once, before the first step on a file that has version >= 1.
 Status migrate(Database& database, const Schema& schema, const std::function<Status(int64_t from)>& before_upgrade);
 
 extern const Schema kMemorySchema;

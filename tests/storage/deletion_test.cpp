@@ -47,6 +47,11 @@ TrunkRow trunk_with_state(const std::string& state) {
   return trunk;
 }
 
+std::vector<std::byte> bytes_of(const std::string& text) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
+  return {bytes, bytes + text.size()};
+}
+
 class DeletionTest : public ::testing::Test {
  protected:
   // Names, too, carry the canary.
@@ -61,6 +66,32 @@ class DeletionTest : public ::testing::Test {
     live_[session] = 0;
   }
   size_t random(size_t below) { return generator_() % below; }
+
+  // Some segments appended or made anew, with an episode that is put again and again and one of their own.
+  EpisodeUpdate episodes(int session) {
+    const std::string text = canary(session);
+    EpisodeUpdate update;
+    update.map.state = bytes_of(repeated(text, random(300)));
+    int32_t& next = segments_[session];
+    if (random(5) == 0) next = static_cast<int32_t>(random(static_cast<size_t>(next) + 1));
+    update.keep_segments = next;
+    for (size_t i = 0; i <= random(8); ++i) {
+      SegmentRow row;
+      row.embedding = bytes_of(repeated(text, 1 + random(2'000)));
+      update.segments.push_back(std::move(row));
+      ++next;
+    }
+    for (const int32_t id : {0, next}) {
+      if (id == 0 && next == 0) continue;
+      EpisodeRow row;
+      row.id = id;
+      row.title = repeated(text, 1 + random(400));
+      row.segments.assign(random(3'000), id);
+      update.episodes.push_back(std::move(row));
+    }
+    if (random(3) == 0) update.gone.push_back(next + 1);
+    return update;
+  }
 
   // One of the things that happen to a session in its life.
   void live(int session) {
@@ -80,10 +111,12 @@ class DeletionTest : public ::testing::Test {
     }
     chunks.push_back(text_chunk(next, ChunkKind::kTail, repeated(text, 1 + random(90'000))));
     const TrunkRow trunk = trunk_with_state(repeated(text, random(2'000)));
-    ASSERT_OK(stores_->kv().put_trunk(id, trunk, chunks, keep));
+    std::optional<EpisodeUpdate> update;
+    if (random(3) > 0) update = episodes(session);
+    ASSERT_OK(stores_->kv().put_trunk(id, trunk, chunks, keep, update));
     if (random(10) == 0) {
       ASSERT_OK(stores_->kv().drop_trunk(id));
-      next = 0;
+      next = segments_[session] = 0;
     }
   }
 
@@ -91,7 +124,8 @@ class DeletionTest : public ::testing::Test {
   SystemClock clock_;
   std::unique_ptr<Stores> stores_;
   std::mt19937 generator_{7};
-  std::map<int, int32_t> live_;  // session -> next chunk index
+  std::map<int, int32_t> live_;      // session -> next chunk index
+  std::map<int, int32_t> segments_;  // session -> next segment index
 };
 
 TEST_F(DeletionTest, NothingOfADeletedSessionIsLeftInAnyFile) {
@@ -143,7 +177,7 @@ TEST_F(DeletionTest, NothingIsLeftOfSmallRowsAmongManySessions) {
       constexpr size_t kSizes[] = {300, 6'000, 40'000};
       const NewChunk chunk = text_chunk(next, ChunkKind::kPages, repeated(text, 1 + random(kSizes[random(3)])));
       const TrunkRow trunk = trunk_with_state(repeated(text, random(6'000)));
-      ASSERT_OK(stores_->kv().put_trunk(id_of(session), trunk, {chunk}, next));
+      ASSERT_OK(stores_->kv().put_trunk(id_of(session), trunk, {chunk}, next, episodes(session)));
       ++next;
     }
     const int gone = std::next(live_.begin(), static_cast<long>(random(live_.size())))->first;
@@ -156,8 +190,12 @@ TEST_F(DeletionTest, NothingIsLeftOfSmallRowsAmongManySessions) {
   }
 }
 
-// Thousands of chunks would fill the disk with payloads; their rows alone show what becomes of the table.
-TEST_F(DeletionTest, NothingIsLeftInATableOfManyChunkRows) {
+// Thousands of chunks would fill the disk with payloads; rows alone show what becomes of a table.
+class SmallTableDeletionTest : public DeletionTest,
+                               public ::testing::WithParamInterface<std::pair<const char*, const char*>> {};
+
+TEST_P(SmallTableDeletionTest, NothingIsLeftInATableOfManyRows) {
+  const auto [table, values] = GetParam();
   { ASSERT_OK(Stores::open(dir_.path(), clock_).status()); }
   ASSERT_OK_AND_ASSIGN(const auto database, Database::open(dir_.file("kv.db"), {}));
   ASSERT_OK(database->exec("PRAGMA secure_delete = ON"));
@@ -175,13 +213,13 @@ TEST_F(DeletionTest, NothingIsLeftInATableOfManyChunkRows) {
     ASSERT_OK(database->exec("BEGIN"));
     for (int i = 0; i < 400; ++i) {
       auto& [session, next] = *std::next(live_.begin(), static_cast<long>(random(live_.size())));
-      ASSERT_OK(database->exec("INSERT INTO chunks VALUES('" + repeated(id_of(session), 1 + random(400)) + "', " +
-                               std::to_string(next++) + ", 0, 0, 0, 0, 0, 0)"));
+      ASSERT_OK(database->exec("INSERT INTO " + std::string(table) + " VALUES('" +
+                               repeated(id_of(session), 1 + random(400)) + "', " + std::to_string(next++) + values));
     }
     ASSERT_OK(database->exec("COMMIT"));
     const int gone = std::next(live_.begin(), static_cast<long>(random(live_.size())))->first;
     live_.erase(gone);
-    ASSERT_OK(database->exec("DELETE FROM chunks WHERE session LIKE '" + id_of(gone) + "%'"));
+    ASSERT_OK(database->exec("DELETE FROM " + std::string(table) + " WHERE session LIKE '" + id_of(gone) + "%'"));
     stale = stale_sessions();
   }
   // SQLite does leave stale rows: the test looks at what it is about.
@@ -189,6 +227,12 @@ TEST_F(DeletionTest, NothingIsLeftInATableOfManyChunkRows) {
   ASSERT_OK(rewrite_tables(*database));
   EXPECT_EQ(stale_sessions(), 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Tables, SmallTableDeletionTest,
+                         ::testing::Values(std::pair("chunks", ", 0, 0, 0, 0, 0, 0)"),
+                                           std::pair("segments", ", 0, 0, 0, 0, NULL, NULL, zeroblob(768), 0)"),
+                                           std::pair("episodes", ", 'title', NULL, NULL, zeroblob(100), 0)")),
+                         [](const auto& info) { return info.param.first; });
 
 TEST_F(DeletionTest, RemovingTwiceOrNothingIsNotFound) {
   auto opened = Stores::open(dir_.path(), clock_);

@@ -21,6 +21,19 @@ std::vector<std::byte> payload_of(int64_t idx) {
   return pattern_bytes(static_cast<uint64_t>(idx), 40'000 + static_cast<size_t>(idx % 7) * 30'000);
 }
 
+EpisodeUpdate episodes_of(int64_t n) {
+  EpisodeUpdate update;
+  update.keep_segments = static_cast<int32_t>(n % 20);
+  SegmentRow segment;
+  segment.first_turn = n;
+  segment.embedding = pattern_bytes(static_cast<uint64_t>(n), 768);
+  update.segments.push_back(std::move(segment));
+  EpisodeRow episode;
+  episode.title = text_of(n);
+  update.episodes.push_back(std::move(episode));
+  return update;
+}
+
 // Appends and puts until it is killed; writes what was acknowledged to the pipe, in order.
 [[noreturn]] void child(const std::string& directory, int pipe) {
   const SystemClock clock;
@@ -42,7 +55,7 @@ std::vector<std::byte> payload_of(int64_t idx) {
       const Status put = open.kv().put_trunk(
           "s", row,
           {new_chunk(idx, ChunkKind::kPages, payload_of(n)), new_chunk(idx + 1, ChunkKind::kTail, payload_of(n + 1))},
-          idx);
+          idx, episodes_of(n));
       if (!put.ok()) ::_exit(5);
       tell('k', n + 1);
     }
@@ -113,6 +126,12 @@ TEST(KillTest, FiftyKillsLoseNothingAcknowledged) {
       ASSERT_EQ(static_cast<int64_t>(both->chunks.size()), (n - 1) % 20 + 2);
       EXPECT_EQ(both->chunks.back().checksum, checksum64(payload_of(n)));
       EXPECT_EQ(both->chunks[both->chunks.size() - 2].checksum, checksum64(payload_of(n - 1)));
+      ASSERT_OK_AND_ASSIGN(const auto episodes, stores->kv().episodes("s"));
+      ASSERT_TRUE(episodes.has_value());
+      ASSERT_EQ(static_cast<int64_t>(episodes->segments.size()), (n - 1) % 20 + 1);
+      EXPECT_EQ(episodes->segments.back().first_turn, n - 1);
+      ASSERT_EQ(episodes->episodes.size(), 1U);
+      EXPECT_EQ(episodes->episodes[0].title, text_of(n - 1));
     }
     EXPECT_THAT(*stores->kv().check(), ::testing::IsEmpty()) << "round " << round;
     if (round % 10 == 9) {
