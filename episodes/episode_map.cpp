@@ -117,9 +117,7 @@ void EpisodeMap::include(Episode& episode, int32_t segment, std::span<const floa
 }
 
 void EpisodeMap::set_segments(Episode& episode, std::vector<int32_t> segments) {
-  const int32_t id = episode.id;
-  episode = {};
-  episode.id = id;
+  episode = {.id = episode.id, .title = std::move(episode.title)};
   episode.sum.assign(static_cast<size_t>(dim()), 0.0f);
   std::vector<float> unit(static_cast<size_t>(dim()));
   for (const int32_t segment : segments) {
@@ -139,7 +137,7 @@ Result<bool> EpisodeMap::split_if_large(size_t at) {
     if (!make_room(at, -1.0f)) return false;
     at = static_cast<size_t>(find(id) - episodes_.data());
   }
-  RECALLD_ASSIGN_OR_RETURN(EpisodeHalves halves, split_episode(vectors_, episodes_[at].segments, options_.seed));
+  RECALLD_ASSIGN_OR_RETURN(EpisodeHalves halves, split_episode(vectors_, episodes_[at].segments));
   dot_products_ += halves.dot_products;
   const size_t fresh = open_episode();
   set_segments(episodes_[at], std::move(halves.first));

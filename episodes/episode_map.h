@@ -11,9 +11,10 @@
 // precision when they come in, a centroid is the sum of its segments' vectors in their order, and restore() takes back
 // exactly what was there. Ties go to the older episode, the older segment.
 //
-// Cost of a segment: at most episode_limit products for its nearest episode, the same again for a small one, and
-// splits and merges, which come to a bounded number of products per segment (episode_split.h). Memory: 2 * dim bytes
-// for each segment, its row, and its distinct words.
+// Cost of a segment, with E = episode_limit: E products for its nearest episode; E more when that is small; E * E / 2
+// more while there are E episodes and it is near to none; and splits, which come to fewer than 200 products for each
+// segment (episode_split.h). None of it grows with the session. Memory: 2 * dim bytes for each segment, its row, and
+// its distinct words.
 //
 // Not thread-safe: one owner thread.
 #pragma once

@@ -19,7 +19,7 @@ struct EpisodeOptions {
   float merge_cosine = 0.60f;
 
   int32_t title_words = 4;
-  int32_t seed = 1234;
+  int32_t seed = 1234;  // of k-means when all are built at once
 };
 
 // kInvalidArgument, naming the number and its range.

@@ -7,7 +7,34 @@
 
 namespace recalld::episodes {
 
-Result<EpisodeHalves> split_episode(const UnitVectors& vectors, std::span<const int32_t> members, int32_t seed) {
+namespace {
+
+// The unit that is farthest from `from`.
+std::span<const float> farthest(std::span<const float> units, size_t dim, std::span<const float> from) {
+  std::span<const float> found = units.first(dim);
+  float lowest = dot(found, from);
+  for (size_t at = dim; at < units.size(); at += dim) {
+    const float cosine = dot(units.subspan(at, dim), from);
+    if (cosine >= lowest) continue;
+    lowest = cosine;
+    found = units.subspan(at, dim);
+  }
+  return found;
+}
+
+std::vector<float> far_pair(std::span<const float> units, size_t dim) {
+  std::vector<float> mean(dim, 0.0f);
+  for (size_t at = 0; at < units.size(); ++at) mean[at % dim] += units[at];
+  const std::span<const float> one = farthest(units, dim, mean);
+  const std::span<const float> other = farthest(units, dim, one);
+  std::vector<float> pair(one.begin(), one.end());
+  pair.insert(pair.end(), other.begin(), other.end());
+  return pair;
+}
+
+}  // namespace
+
+Result<EpisodeHalves> split_episode(const UnitVectors& vectors, std::span<const int32_t> members) {
   const auto dim = static_cast<size_t>(vectors.dim());
   std::vector<float> units;
   std::vector<float> row(dim);
@@ -24,7 +51,8 @@ Result<EpisodeHalves> split_episode(const UnitVectors& vectors, std::span<const 
 
   KMeansOptions options;
   options.iterations = 10;
-  options.seed = seed;
+  const std::vector<float> starts = far_pair(units, dim);
+  options.first_centroids = starts;
   RECALLD_ASSIGN_OR_RETURN(const KMeans means, spherical_kmeans(units, vectors.dim(), 2, options));
 
   // How much more a segment belongs to the first mean than to the second.
@@ -44,7 +72,7 @@ Result<EpisodeHalves> split_episode(const UnitVectors& vectors, std::span<const 
   for (size_t i = 0; i < in_first; ++i) is_first[order[i]] = true;
 
   EpisodeHalves halves;
-  halves.dot_products = means.dot_products + 2 * static_cast<int64_t>(n);
+  halves.dot_products = means.dot_products + 4 * static_cast<int64_t>(n);
   const bool oldest = is_first[row_of[0]];
   for (size_t i = 0; i < members.size(); ++i) {
     (is_first[row_of[i]] == oldest ? halves.first : halves.second).push_back(members[i]);

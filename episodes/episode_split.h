@@ -1,4 +1,5 @@
-// An episode in two: 2-means over its own segments only.
+// An episode in two: 2-means over its own segments only, started from the one farthest from their mean and the one
+// farthest from that.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,6 @@ struct EpisodeHalves {
 // of those: the segments nearest to the border move over. So a half is far from being split again, and a segment costs
 // a bounded number of products however long a session grows. A zero vector goes where the one before it goes. Errors
 // as spherical_kmeans.
-Result<EpisodeHalves> split_episode(const UnitVectors& vectors, std::span<const int32_t> members, int32_t seed);
+Result<EpisodeHalves> split_episode(const UnitVectors& vectors, std::span<const int32_t> members);
 
 }  // namespace recalld::episodes

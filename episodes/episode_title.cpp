@@ -72,17 +72,27 @@ std::string singular(const std::string& word) {
   return word.substr(0, n - 1);
 }
 
+// Dashes, quotes and the like of any script, as UTF-8: U+2000 to U+207F and U+3000 to U+303F. 0 when there is none.
+size_t punctuation_at(std::string_view text) {
+  if (text.size() < 3) return 0;
+  return text.starts_with("\xE2\x80") || text.starts_with("\xE2\x81") || text.starts_with("\xE3\x80") ? 3 : 0;
+}
+
 // Calls take(word) for each counted word of a line.
 template <typename Take>
 void each_word(std::string_view line, Take take) {
   std::string word;
-  for (size_t i = 0; i <= line.size(); ++i) {
-    if (i < line.size() && is_word_char(line[i])) {
-      if (word.size() <= kLongest) word += lower(line[i]);
+  while (true) {
+    const size_t skipped = line.empty() || !is_word_char(line[0]) ? 1 : punctuation_at(line);
+    if (skipped == 0) {
+      if (word.size() <= kLongest) word += lower(line[0]);
+      line.remove_prefix(1);
       continue;
     }
     if (is_counted(word)) take(word);
     word.clear();
+    if (line.empty()) return;
+    line.remove_prefix(skipped);
   }
 }
 

@@ -47,7 +47,7 @@ class PlainIndex : public faiss::IndexFlatIP {
   mutable int64_t dot_products_ = 0;
 };
 
-Status check(std::span<const float> units, int32_t dim, int32_t k) {
+Status check(std::span<const float> units, int32_t dim, int32_t k, std::span<const float> first) {
   if (dim <= 0 || units.size() % static_cast<size_t>(dim) != 0) {
     return invalid_argument("vectors of " + std::to_string(dim) + " numbers cannot fill " +
                             std::to_string(units.size()));
@@ -55,6 +55,9 @@ Status check(std::span<const float> units, int32_t dim, int32_t k) {
   const size_t n = units.size() / static_cast<size_t>(dim);
   if (k < 1 || static_cast<size_t>(k) > n) {
     return invalid_argument(std::to_string(n) + " vectors cannot be put into " + std::to_string(k) + " clusters");
+  }
+  if (!first.empty() && first.size() != static_cast<size_t>(k) * static_cast<size_t>(dim)) {
+    return invalid_argument("first centroids of another number than " + std::to_string(k));
   }
   for (const float value : units) {
     if (!std::isfinite(value)) return invalid_argument("a vector to be clustered is not finite");
@@ -65,7 +68,7 @@ Status check(std::span<const float> units, int32_t dim, int32_t k) {
 }  // namespace
 
 Result<KMeans> spherical_kmeans(std::span<const float> units, int32_t dim, int32_t k, const KMeansOptions& options) {
-  RECALLD_RETURN_IF_ERROR(check(units, dim, k));
+  RECALLD_RETURN_IF_ERROR(check(units, dim, k, options.first_centroids));
   const auto n = static_cast<faiss::Index::idx_t>(units.size() / static_cast<size_t>(dim));
   const OneThread one_thread;
   try {
@@ -77,6 +80,10 @@ Result<KMeans> spherical_kmeans(std::span<const float> units, int32_t dim, int32
     parameters.min_points_per_centroid = 1;
     parameters.max_points_per_centroid = std::numeric_limits<int>::max() / k;
     faiss::Clustering clustering(dim, k, parameters);
+    if (!options.first_centroids.empty()) {
+      clustering.centroids.assign(options.first_centroids.begin(), options.first_centroids.end());
+      clustering.nredo = 1;
+    }
     PlainIndex index(dim);
     clustering.train(n, units.data(), index);
 

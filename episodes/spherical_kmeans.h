@@ -15,6 +15,8 @@ struct KMeansOptions {
   int32_t iterations = 20;
   int32_t restarts = 3;  // from other first centroids; the best by total cosine is kept
   int32_t seed = 1234;
+  // [k, dim] to start from; then there is nothing random, and one start. Empty: vectors drawn with the seed.
+  std::span<const float> first_centroids;
 };
 
 struct KMeans {
