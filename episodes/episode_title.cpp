@@ -98,25 +98,34 @@ void each_word(std::string_view line, Take take) {
 
 }  // namespace
 
+int32_t TitleWords::id_of(const std::string& word) {
+  const auto [at, fresh] = ids_.try_emplace(singular(word), static_cast<int32_t>(words_.size()));
+  if (fresh) words_.push_back({.text = word});
+  return at->second;
+}
+
 void TitleWords::add(std::string_view text) {
-  std::vector<int32_t> found;
+  std::vector<int32_t> said;
+  std::vector<int32_t> spoke;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     const size_t speaker = line.find(": ");
-    if (speaker != std::string_view::npos) line.remove_prefix(speaker + 2);
-    each_word(line, [&](const std::string& word) {
-      const auto [at, fresh] = ids_.try_emplace(singular(word), static_cast<int32_t>(words_.size()));
-      if (fresh) words_.push_back({word, 0});
-      found.push_back(at->second);
-    });
+    if (speaker != std::string_view::npos) {
+      each_word(line.substr(0, speaker), [&](const std::string& word) { spoke.push_back(id_of(word)); });
+      line.remove_prefix(speaker + 2);
+    }
+    each_word(line, [&](const std::string& word) { said.push_back(id_of(word)); });
   }
-  std::ranges::sort(found);
-  found.erase(std::ranges::unique(found).begin(), found.end());
-  for (const int32_t id : found) ++words_[static_cast<size_t>(id)].segments;
-  found.shrink_to_fit();
-  words_of_.push_back(std::move(found));
+  for (std::vector<int32_t>* ids : {&said, &spoke}) {
+    std::ranges::sort(*ids);
+    ids->erase(std::ranges::unique(*ids).begin(), ids->end());
+  }
+  for (const int32_t id : said) ++words_[static_cast<size_t>(id)].segments;
+  for (const int32_t id : spoke) ++words_[static_cast<size_t>(id)].spoke;
+  said.shrink_to_fit();
+  words_of_.push_back(std::move(said));
 }
 
 std::string TitleWords::title(std::span<const int32_t> members, int32_t n) const {
@@ -132,6 +141,7 @@ std::string TitleWords::title(std::span<const int32_t> members, int32_t n) const
   std::vector<Scored> scored;
   const auto segments = static_cast<double>(words_of_.size());
   for (const auto& [id, count] : counts) {
+    if (4 * static_cast<size_t>(words_[static_cast<size_t>(id)].spoke) >= words_of_.size()) continue;
     scored.push_back({count * std::log(segments / words_[static_cast<size_t>(id)].segments), count, id});
   }
   const size_t taken = std::min(scored.size(), static_cast<size_t>(std::max(n, 0)));

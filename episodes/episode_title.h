@@ -16,8 +16,8 @@ namespace recalld::episodes {
 // The words of a session's segments. Not thread-safe. Memory: about 4 bytes for each distinct word of each segment.
 class TitleWords {
  public:
-  // The text of the next segment: "<speaker>: <text>" lines; what stands before the first ": " of a line is not
-  // counted, as it names who speaks.
+  // The text of the next segment: "<speaker>: <text>" lines. What stands before the first ": " of a line names who
+  // speaks and is not counted; a word that does so in a quarter of the segments is in no title.
   void add(std::string_view text);
   size_t size() const { return words_of_.size(); }
 
@@ -29,7 +29,10 @@ class TitleWords {
   struct Word {
     std::string text;      // as it was first written, in lower case
     int32_t segments = 0;  // that have it
+    int32_t spoke = 0;     // segments where it names a speaker
   };
+
+  int32_t id_of(const std::string& word);
 
   std::unordered_map<std::string, int32_t> ids_;  // by singular
   std::vector<Word> words_;

@@ -24,7 +24,8 @@ struct Schema {
 Result<int64_t> inspect(Database& database, const Schema& schema);
 
 // Takes the file to schema.version(), each step in a transaction of its own, an empty file in one; a failed step leaves
-// the version before it. before_upgrade (may be null) is called once, before the first step on a file that has version >= 1.
+// the version before it. before_upgrade (may be null) is called once, before the first step on a file that has version
+// >= 1.
 Status migrate(Database& database, const Schema& schema, const std::function<Status(int64_t from)>& before_upgrade);
 
 extern const Schema kMemorySchema;

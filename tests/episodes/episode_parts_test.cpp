@@ -119,6 +119,7 @@ TEST(TitleTest, PluralsAreOneWordAndSpeakersNone) {
   EXPECT_EQ(title(texts, {0, 1}), "dogs");
   EXPECT_EQ(title(texts, {2}), "cats, bus");
   EXPECT_EQ(title(texts, {3}), "walrus");
+  EXPECT_EQ(title({"Melanie: Hi Caroline, Caroline!\nCaroline: Melanie, a kayak!"}, {0}), "kayak");
 }
 
 TEST(TitleTest, AnyTextWillDo) {
