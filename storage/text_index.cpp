@@ -69,11 +69,12 @@ Result<std::unique_ptr<TextIndex>> TextIndex::create(const Bm25Options& options)
     if (api->xCreateFunction(api, name, nullptr, function, nullptr) != SQLITE_OK)
       return resource_exhausted("no memory for the text index");
   // Sorting must not spill into a file; the texts themselves are not kept.
-  RECALLD_RETURN_IF_ERROR(database->exec(
-      "PRAGMA temp_store = MEMORY; CREATE VIRTUAL TABLE texts USING "
-      "fts5(text, content = '', tokenize = 'porter unicode61 remove_diacritics 2')"));
+  RECALLD_RETURN_IF_ERROR(
+      database->exec("PRAGMA temp_store = MEMORY; CREATE VIRTUAL TABLE texts USING "
+                     "fts5(text, content = '', tokenize = 'porter unicode61 remove_diacritics 2')"));
   std::unique_ptr<TextIndex> index(new TextIndex(std::move(database), options));
-  RECALLD_ASSIGN_OR_RETURN(Statement insert, index->database_->prepare("INSERT INTO texts (rowid, text) VALUES (?, ?)"));
+  RECALLD_ASSIGN_OR_RETURN(Statement insert,
+                           index->database_->prepare("INSERT INTO texts (rowid, text) VALUES (?, ?)"));
   index->insert_ = std::make_unique<Statement>(std::move(insert));
   RECALLD_ASSIGN_OR_RETURN(
       Statement select,

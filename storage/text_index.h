@@ -45,8 +45,8 @@ class TextIndex {
   // Costs what the text is long, not what is there already. kAlreadyExists for an id added before.
   Status add(int64_t id, std::string_view text);
 
-  // The texts that hold at least one of the terms, by id. A term is plain text, never FTS5 syntax: quotes, operators and
-  // column names in it are words or separators like any others; a term of several words matches them in a row, one
+  // The texts that hold at least one of the terms, by id. A term is plain text, never FTS5 syntax: quotes, operators
+  // and column names in it are words or separators like any others; a term of several words matches them in a row, one
   // without any word matches nothing. The weight of a term is log(1 + (N - n + 0.5) / (n + 0.5)), n of N texts holding
   // it, which is never negative.
   Result<std::vector<TextMatch>> search(std::span<const std::string> terms);
