@@ -22,7 +22,7 @@ namespace recalld::retrieval {
 struct DenseOptions {
   int64_t exact_limit = 65536;  // vectors; 0: never exact
   // Of the groups, how many are searched: this share, at least 8.
-  double probed = 0.08;
+  double probed = 0.2;
 };
 
 struct DenseMatch {

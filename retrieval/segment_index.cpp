@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "retrieval/words.h"
@@ -198,26 +199,22 @@ Status SegmentIndex::set_episode(size_t segment, std::optional<int64_t> episode)
   return ok_status();
 }
 
-// Speakers one of whose names is a capitalised word of the text, or begins with one of three letters or more when no
-// other speaker's does.
-std::vector<size_t> SegmentIndex::named_speakers(std::string_view text) const {
-  std::vector<size_t> named;
-  for (const Word& word : split_words(text)) {
-    if (!word.capital) continue;
-    std::vector<size_t> whole, begun;
-    for (size_t i = 0; i < speakers_.size(); ++i)
-      for (const Word& name : split_words(speakers_[i])) {
-        if (name.lower == word.lower)
-          whole.push_back(i);
-        else if (word.lower.size() >= kFirstLetters && name.lower.starts_with(word.lower))
-          begun.push_back(i);
+// Speakers of whose name the word is a part; failing that, the only one with a name that begins with it.
+std::vector<size_t> SegmentIndex::speakers_called(const Word& word) const {
+  std::vector<size_t> whole, begun;
+  // "Will" may open a question without being a name.
+  if (!word.capital || (word.starts_text && is_stop_word(word.lower))) return whole;
+  for (size_t i = 0; i < speakers_.size(); ++i) {
+    for (const Word& name : split_words(speakers_[i])) {
+      if (name.lower == word.lower) {
+        whole.push_back(i);
+        break;
       }
-    if (whole.empty() && begun.size() == 1 && !is_stop_word(word.lower)) whole = begun;
-    named.insert(named.end(), whole.begin(), whole.end());
+      if (word.lower.size() >= kFirstLetters && name.lower.starts_with(word.lower)) begun.push_back(i);
+    }
   }
-  std::sort(named.begin(), named.end());
-  named.erase(std::unique(named.begin(), named.end()), named.end());
-  return named;
+  if (whole.empty() && begun.size() == 1 && !is_stop_word(word.lower)) return begun;
+  return whole;
 }
 
 std::string SegmentIndex::bare_question(std::string_view text) const {
@@ -275,21 +272,19 @@ Result<SegmentIndex::Query> SegmentIndex::read(const Question& question) {
   Query query;
   const std::vector<Word> words = split_words(question.text);
   query.when = !words.empty() && words.front().lower == "when";
-  const std::vector<size_t> named = named_speakers(question.text);
-  if (named.size() == 1 && speakers_.size() > 1) query.speaker = named.front();
   query.times = find_times(question.text, {question.asked_ms, first_ms_, last_ms_});
 
+  std::set<std::string> seen;
+  std::set<size_t> named;
   std::vector<std::string> names;
   for (const Word& word : words) {
-    const bool new_word = std::find(query.terms.begin(), query.terms.end(), word.lower) == query.terms.end() &&
-                          std::find(names.begin(), names.end(), word.lower) == names.end();
-    if (!new_word || is_stop_word(word.lower)) continue;
-    std::vector<size_t> speaker;
-    if (word.capital)
-      speaker = named_speakers(std::string(1, static_cast<char>(std::toupper(word.lower[0]))) + word.lower.substr(1));
-    (speaker.empty() ? query.terms : names).push_back(word.lower);
+    const std::vector<size_t> called = speakers_called(word);
+    named.insert(called.begin(), called.end());
+    if (!seen.insert(word.lower).second || is_stop_word(word.lower)) continue;
+    (called.empty() ? query.terms : names).push_back(word.lower);
   }
   if (query.terms.empty()) query.terms = std::move(names);
+  if (named.size() == 1 && speakers_.size() > 1) query.speaker = *named.begin();
 
   RECALLD_ASSIGN_OR_RETURN(query.dense, dense_scores(question));
   query.lexical.assign(turns_.size(), 0);

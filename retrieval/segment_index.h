@@ -30,6 +30,7 @@
 #include "retrieval/dense_index.h"
 #include "retrieval/segment.h"
 #include "retrieval/time_expression.h"
+#include "retrieval/words.h"
 #include "storage/text_index.h"
 
 namespace recalld::retrieval {
@@ -119,7 +120,7 @@ class SegmentIndex {
   struct Query;
   SegmentIndex(const RankingOptions& options, std::unique_ptr<storage::TextIndex> words);
   Status check(std::span<const SegmentTurn> turns) const;
-  std::vector<size_t> named_speakers(std::string_view text) const;
+  std::vector<size_t> speakers_called(const Word& word) const;
   Result<std::vector<double>> dense_scores(const Question& question) const;
   Result<Query> read(const Question& question);
   std::vector<Signals> score_turns(const Query& query) const;

@@ -45,8 +45,7 @@ Result<std::vector<History>> read_histories(const Settings& settings) {
   return histories;
 }
 
-Status report_coverage(const Settings& settings, Report* report) {
-  RECALLD_ASSIGN_OR_RETURN(const std::vector<History> histories, read_histories(settings));
+Status report_coverage(const Settings& settings, std::span<const History> histories, Report* report) {
   std::vector<Arm> arms = plain_arms();
   if (settings.ablate)
     for (Arm& arm : ablated_arms()) arms.push_back(std::move(arm));
@@ -70,9 +69,27 @@ Status report_coverage(const Settings& settings, Report* report) {
   return ok_status();
 }
 
+// Vectors of real turns and sentences.
+std::vector<std::vector<float>> vectors_of(std::span<const History> histories) {
+  std::vector<std::vector<float>> vectors;
+  for (const History& history : histories) {
+    for (const retrieval::SegmentTurn& turn : history.turns) {
+      vectors.push_back(turn.vector);
+      vectors.insert(vectors.end(), turn.sentences.begin(), turn.sentences.end());
+    }
+  }
+  return vectors;
+}
+
 Status run(const Settings& settings, Report* report) {
-  if (!settings.data.empty()) RECALLD_RETURN_IF_ERROR(report_coverage(settings, report));
-  return measure_routing(settings.sizes, settings.routing, report);
+  RoutingSettings routing = settings.routing;
+  if (!settings.data.empty()) {
+    RECALLD_ASSIGN_OR_RETURN(const std::vector<History> histories, read_histories(settings));
+    RECALLD_RETURN_IF_ERROR(report_coverage(settings, histories, report));
+    routing.centers = vectors_of(histories);
+    routing.dim = static_cast<int32_t>(routing.centers.front().size());
+  }
+  return measure_routing(settings.sizes, routing, report);
 }
 
 }  // namespace
@@ -94,7 +111,8 @@ int main(int argc, char** argv) {
   app.add_option("--prefix", settings.prefix_tokens, "tokens of the prefix")->check(CLI::PositiveNumber);
   app.add_flag("--ablate", settings.ablate, "also ours with one idea taken out at a time");
   app.add_option("--sizes", settings.sizes, "vectors of the routing part; 0 leaves it out")->delimiter(',');
-  app.add_option("--exact-limit", settings.routing.exact_limit, "of the routed index; 0: its own");
+  app.add_option("--exact-limit", settings.routing.index.exact_limit, "vectors up to which search is exact");
+  app.add_option("--probed", settings.routing.index.probed, "share of the groups that are searched above it");
   CLI11_PARSE(app, argc, argv);
   std::erase(settings.sizes, 0);
   recalld::bench::Report report("retrieval", settings.model.substr(settings.model.find_last_of('/') + 1));

@@ -11,8 +11,6 @@
 #include <unordered_set>
 #include <vector>
 
-#include "retrieval/dense_index.h"
-
 namespace recalld::bench {
 namespace {
 
@@ -61,14 +59,14 @@ Status measure_routing(std::span<const int64_t> sizes, const RoutingSettings& se
   omp_set_num_threads(1);
   for (const int64_t n : sizes) {
     Vectors vectors(settings.dim, static_cast<uint32_t>(n));
-    std::vector<std::vector<float>> centers;
-    for (int64_t i = 0; i < (n + kClusterSize - 1) / kClusterSize; ++i) centers.push_back(vectors.near({}, 1));
-    retrieval::DenseOptions options;
-    if (settings.exact_limit > 0) options.exact_limit = settings.exact_limit;
-    RECALLD_ASSIGN_OR_RETURN(const auto index, retrieval::DenseIndex::create(settings.dim, options));
+    const double spread = settings.centers.empty() ? 1 : 0.5;
+    std::vector<std::vector<float>> centers = settings.centers;
+    if (centers.empty())
+      for (int64_t i = 0; i < (n + kClusterSize - 1) / kClusterSize; ++i) centers.push_back(vectors.near({}, 1));
+    RECALLD_ASSIGN_OR_RETURN(const auto index, retrieval::DenseIndex::create(settings.dim, settings.index));
     faiss::IndexFlatIP brute(settings.dim);
     std::vector<std::vector<float>> all;
-    for (int64_t i = 0; i < n; ++i) all.push_back(vectors.near(centers[vectors.below(centers.size())], 1));
+    for (int64_t i = 0; i < n; ++i) all.push_back(vectors.near(centers[vectors.below(centers.size())], spread));
     auto start = std::chrono::steady_clock::now();
     for (const std::vector<float>& vector : all) brute.add(1, vector.data());
     const double brute_add = seconds_since(start);
@@ -79,7 +77,7 @@ Status measure_routing(std::span<const int64_t> sizes, const RoutingSettings& se
     double recalled[2] = {0, 0}, brute_seconds = 0, index_seconds = 0;
     const int64_t counts[2] = {std::min<int64_t>(10, n), std::min<int64_t>(100, n)};
     for (int q = 0; q < settings.n_queries; ++q) {
-      const std::vector<float> query = vectors.near(all[vectors.below(all.size())], 0.7);
+      const std::vector<float> query = vectors.near(all[vectors.below(all.size())], 0.7 * spread);
       std::vector<faiss::Index::idx_t> nearest(static_cast<size_t>(counts[1]));
       std::vector<float> cosines(nearest.size());
       start = std::chrono::steady_clock::now();

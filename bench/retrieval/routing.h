@@ -3,20 +3,24 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "bench/report.h"
+#include "retrieval/dense_index.h"
 
 namespace recalld::bench {
 
 struct RoutingSettings {
   int32_t dim = 384;
   int n_queries = 200;
-  int64_t exact_limit = 0;  // 0: the index's own
+  // Clusters are drawn around these unit vectors, [dim]; empty: around random ones, one for each 50 vectors.
+  std::vector<std::vector<float>> centers;
+  retrieval::DenseOptions index;
 };
 
-// For each size: that many unit vectors in clusters of about 50, drawn by a fixed seed, added one by one; queries are
-// vectors of it with noise. Figures against brute force (FAISS's IndexFlatIP on the same vectors):
+// For each size: that many unit vectors in clusters, drawn by a fixed seed, added one by one; queries are vectors of it
+// with noise. Figures against brute force (FAISS's IndexFlatIP on the same vectors):
 // routing_recall10_SIZE, routing_recall100_SIZE, routing_query_SIZE and routing_add_SIZE (time ratios).
 Status measure_routing(std::span<const int64_t> sizes, const RoutingSettings& settings, Report* report);
 

@@ -121,7 +121,9 @@ TEST(SegmentIndex, NeighboursAreRaisedButNotOverAGap) {
   EXPECT_EQ(order(ranking)[0], 0U);
   EXPECT_EQ(order(ranking)[1], 1U) << "the answer stands beside the words asked for";
   for (const RankedSegment& ranked : ranking.segments)
-    if (ranked.segment == 2) EXPECT_LT(ranked.signals.neighbours, 0);
+    if (ranked.segment == 2) {
+      EXPECT_LT(ranked.signals.neighbours, 0);
+    }
 }
 
 TEST(SegmentIndex, TimesOfTheQuestionRaiseWhatWasSaidThen) {

@@ -104,7 +104,9 @@ TEST(TextIndex, TenThousandTextsGrowAtTheSameAnswers) {
     ASSERT_OK(one->add(id, text));
     ASSERT_OK(two->add(id, text));
     // Searching in between changes nothing.
-    if (id % 1000 == 0) ASSERT_TRUE(two->search(Terms{"w1"}).ok());
+    if (id % 1000 == 0) {
+      ASSERT_TRUE(two->search(Terms{"w1"}).ok());
+    }
   }
   const Terms terms{"w1", "w77", "w4999"};
   const auto first = one->search(terms), second = two->search(terms);
@@ -114,7 +116,9 @@ TEST(TextIndex, TenThousandTextsGrowAtTheSameAnswers) {
   for (size_t i = 0; i < first->size(); ++i) {
     EXPECT_EQ((*first)[i].id, (*second)[i].id);
     EXPECT_EQ((*first)[i].score, (*second)[i].score);
-    if (i > 0) EXPECT_LT((*first)[i - 1].id, (*first)[i].id);
+    if (i > 0) {
+      EXPECT_LT((*first)[i - 1].id, (*first)[i].id);
+    }
   }
 }
 
