@@ -158,22 +158,14 @@ Result<ChunkPtr> Sequence::freeze(int32_t n, const CodecPlan& plan, int64_t toke
   return chunk;
 }
 
-Result<std::vector<ChunkPtr>> Sequence::export_rows(int32_t n, int64_t token_start,
-                                                    const Digest128& fingerprint) const {
-  if (n < 0 || n > working_tokens())
-    return invalid_argument("cannot export " + std::to_string(n) + " of " + std::to_string(working_tokens()) +
-                            " working rows");
+Result<ChunkPtr> Sequence::export_rows(int32_t first, int32_t n, int64_t token_start,
+                                       const Digest128& fingerprint) const {
+  if (n <= 0 || n > kernels::kMaxPageTokens || first < impl_->rows_start || first + n > length())
+    return invalid_argument("cannot export rows " + std::to_string(first) + " + " + std::to_string(n) + " of " +
+                            std::to_string(impl_->rows_start) + " to " + std::to_string(length()));
   RECALLD_ASSIGN_OR_RETURN(const auto plain, quant::make_codec("none16"));
   const CodecPlan plan{std::vector(impl_->shape.layers.size(), plain)};
-  std::vector<ChunkPtr> chunks;
-  for (int32_t done = 0; done < n;) {
-    const int32_t count = std::min(n - done, static_cast<int32_t>(kernels::kMaxPageTokens));
-    RECALLD_ASSIGN_OR_RETURN(ChunkPtr chunk, encode_rows(*this, *impl_->pool, length() - n + done, count, plan,
-                                                         token_start + done, fingerprint));
-    chunks.push_back(std::move(chunk));
-    done += count;
-  }
-  return chunks;
+  return encode_rows(*this, *impl_->pool, first, n, plan, token_start, fingerprint);
 }
 
 Status Sequence::import_rows(const Chunk& chunk) {

@@ -76,8 +76,9 @@ class Sequence {
   // trunk index of the first of them. n <= kMaxPageTokens. Returns the chunk of the new pages.
   Result<ChunkPtr> freeze(int32_t n, const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint);
 
-  // Working rows [length - n, length) as 16-bit pages, exactly; the sequence is unchanged. token_start as above.
-  Result<std::vector<ChunkPtr>> export_rows(int32_t n, int64_t token_start, const Digest128& fingerprint) const;
+  // Working rows [first, first + n) as 16-bit pages, exactly; the sequence is unchanged. first is a view position,
+  // n <= kMaxPageTokens, token_start as above.
+  Result<ChunkPtr> export_rows(int32_t first, int32_t n, int64_t token_start, const Digest128& fingerprint) const;
   // Takes rows exported by export_rows back as the newest working rows, bit for bit. Their positions must be the next
   // ones of this sequence.
   Status import_rows(const Chunk& chunk);

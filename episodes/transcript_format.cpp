@@ -12,9 +12,7 @@ constexpr int64_t kHeaderGapMs = 3'600'000;
 // none: the same question must be the same tokens a minute later.
 std::string date_header(std::span<const TurnText> before, const TurnText& turn) {
   if (!turn.time_ms.has_value() || turn.speaker.empty()) return {};
-  if (!before.empty() && before.back().time_ms.has_value() && *turn.time_ms - *before.back().time_ms < kHeaderGapMs &&
-      *turn.time_ms >= *before.back().time_ms)
-    return {};
+  if (!before.empty() && !time_moves(before.back().time_ms, turn.time_ms)) return {};
   return "[" + spoken_time(*turn.time_ms) + "]\n";
 }
 
@@ -40,6 +38,11 @@ std::optional<Style> parse_style(std::string_view name) {
 }
 
 std::string_view style_name(Style style) { return style == Style::kTemplate ? "template" : "plain"; }
+
+bool time_moves(const std::optional<int64_t>& before_ms, const std::optional<int64_t>& now_ms) {
+  if (!now_ms.has_value()) return false;
+  return !before_ms.has_value() || *now_ms < *before_ms || *now_ms - *before_ms >= kHeaderGapMs;
+}
 
 std::string spoken_time(int64_t unix_ms) {
   static constexpr std::array<const char*, 12> kMonths = {"January",   "February", "March",    "April",

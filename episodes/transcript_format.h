@@ -39,6 +39,10 @@ enum class Style { kTemplate, kPlain };
 std::optional<Style> parse_style(std::string_view name);
 std::string_view style_name(Style style);
 
+// Whether the time between two neighbouring turns moves so far that a date line is due: an hour or more, backwards, or
+// known for the first time.
+bool time_moves(const std::optional<int64_t>& before_ms, const std::optional<int64_t>& now_ms);
+
 // "1:56 pm on 8 May, 2023", UTC.
 std::string spoken_time(int64_t unix_ms);
 

@@ -17,142 +17,205 @@ Status out_of_range(const std::string& name, int64_t value, const std::string& r
 
 }  // namespace
 
+int32_t longest_block(const TrunkOptions& options) { return options.block_tokens - 1 + options.segments.max_tokens; }
+
 Status check_trunk_options(const TrunkOptions& options) {
+  RECALLD_RETURN_IF_ERROR(check_segmenter_options(options.segments));
   if (options.page_tokens < 16 || options.page_tokens > kernels::kMaxPageTokens)
     return out_of_range("page_tokens", options.page_tokens, "16 to " + std::to_string(kernels::kMaxPageTokens));
-  if (options.block_tokens < options.page_tokens || options.block_tokens % options.page_tokens != 0)
-    return out_of_range("block_tokens", options.block_tokens,
-                        "a multiple of page_tokens (" + std::to_string(options.page_tokens) + ")");
+  if (options.block_tokens < 16) return out_of_range("block_tokens", options.block_tokens, "16 or more");
   if (options.recent_tokens < 0) return out_of_range("recent_tokens", options.recent_tokens, "0 or more");
   if (options.pinned_tokens < 0 || options.pinned_tokens >= options.page_tokens)
     return out_of_range("pinned_tokens", options.pinned_tokens, "less than page_tokens");
   if (options.view_tokens < 2 * options.block_tokens)
     return out_of_range("view_tokens", options.view_tokens,
                         "at least two blocks (" + std::to_string(2 * options.block_tokens) + ")");
+  if (options.view_tokens > options.window_tokens - longest_block(options))
+    return out_of_range("view_tokens", options.view_tokens,
+                        "at most " + std::to_string(options.window_tokens - longest_block(options)) +
+                            ": the window less the longest block");
   return ok_status();
 }
 
 Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_version, const TrunkOptions& options) {
   Digester digester;
-  digester.add(std::string_view("trunk-1"));
+  digester.add(std::string_view("trunk-2"));
   digester.add(model.hex());
   digester.add(format_version);
+  digester.add(reading_policy_name(options.reading));
   for (const int32_t number :
-       {options.block_tokens, options.page_tokens, options.recent_tokens, options.pinned_tokens, options.view_tokens})
+       {options.block_tokens, options.page_tokens, options.recent_tokens, options.pinned_tokens, options.view_tokens,
+        options.window_tokens, options.segments.turns, options.segments.max_tokens})
     digester.add(static_cast<uint64_t>(number));
   for (const auto& codec : options.plan.layers) digester.add(codec->digest().hex());
   return digester.finish();
 }
 
 Trunk::Trunk(const cache::CacheShape& shape, const std::shared_ptr<cache::MemoryPool>& pool, TrunkOptions options)
-    : shape_(shape), pool_(pool), options_(std::move(options)), sequence_(shape, pool) {
+    : shape_(shape), pool_(pool), options_(std::move(options)), sequence_(shape, pool), segmenter_(options_.segments) {
   sequence_.set_uniform(true);
 }
 
-int32_t Trunk::room() const { return options_.block_tokens - static_cast<int32_t>(n_tokens_ % options_.block_tokens); }
+std::optional<int64_t> Trunk::end_of_block(int64_t start) const {
+  const auto& segments = segmenter_.segments();
+  const auto closed_end = segments.begin() + static_cast<ptrdiff_t>(segmenter_.n_closed());
+  const auto last =
+      std::lower_bound(segments.begin(), closed_end, start + options_.block_tokens,
+                       [](const retrieval::Segment& s, int64_t token) { return s.token_first + s.n_tokens < token; });
+  if (last == closed_end) return std::nullopt;
+  return last->token_first + last->n_tokens;
+}
+
+std::optional<int64_t> Trunk::block_end() const { return end_of_block(block_is_over() ? n_tokens_ : block_start_); }
+
+int32_t Trunk::room() const {
+  return static_cast<int32_t>(std::min<int64_t>(block_end().value_or(segmenter_.n_tokens()) - n_tokens_, INT32_MAX));
+}
 
 Status Trunk::read(runtime::Engine& engine, std::span<const int32_t> tokens, const std::atomic<bool>* cancel) {
   if (tokens.empty() || tokens.size() > static_cast<size_t>(room()))
     return invalid_argument("a read of " + std::to_string(tokens.size()) + " tokens where 1 to " +
                             std::to_string(room()) + " fit");
-  if (n_tokens_ % options_.block_tokens == 0) {
-    RECALLD_RETURN_IF_ERROR(settle());
-    RECALLD_RETURN_IF_ERROR(show_pages());
-  }
+  if (block_is_over()) RECALLD_RETURN_IF_ERROR(settle());
+  if (!begun_) RECALLD_RETURN_IF_ERROR(begin_block());
   const runtime::StepRequest request{&sequence_, tokens, runtime::Outputs::kNone, nullptr};
   RECALLD_RETURN_IF_ERROR(engine.step({&request, 1}, cancel));
   n_tokens_ += static_cast<int64_t>(tokens.size());
   unsaved_ = true;
-  if (n_tokens_ % options_.block_tokens == 0) return settle();
+  if (block_is_over()) return settle();
   return ok_status();
+}
+
+Trunk::Piece Trunk::piece_at(int64_t first, int64_t end) const {
+  const size_t index = segmenter_.segment_at(first);
+  const retrieval::Segment& segment = segmenter_.segments()[index];
+  const bool pinned = first < options_.pinned_tokens;
+  const int64_t page = options_.page_tokens;
+  int64_t cut = segment.token_first + ((first - segment.token_first) / page + 1) * page;
+  cut = std::min({cut, segment.token_first + segment.n_tokens, end});
+  if (pinned) cut = std::min<int64_t>(cut, options_.pinned_tokens);
+  return {static_cast<int32_t>(cut - first), static_cast<int32_t>(index), pinned};
 }
 
 Status Trunk::settle() {
-  if (paged_tokens_ == n_tokens_) return ok_status();
   RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
   while (paged_tokens_ < n_tokens_) {
-    const bool pinned = paged_tokens_ < options_.pinned_tokens;
-    const int64_t end =
-        pinned ? options_.pinned_tokens : (paged_tokens_ / options_.page_tokens + 1) * options_.page_tokens;
-    const auto count = static_cast<int32_t>(std::min(end, n_tokens_) - paged_tokens_);
+    const Piece piece = piece_at(paged_tokens_, n_tokens_);
     RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
-                             sequence_.freeze(count, plain, paged_tokens_, options_.fingerprint));
-    groups_.push_back({paged_tokens_, count, pinned, std::move(chunk)});
-    coded_.push_back(false);
-    paged_tokens_ += count;
-    view_stale_ = true;
+                             sequence_.freeze(piece.n_tokens, plain, paged_tokens_, options_.fingerprint));
+    groups_.push_back({paged_tokens_, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment});
+    paged_tokens_ += piece.n_tokens;
   }
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    retrieval::PageGroup& group = groups_[i];
-    if (coded_[i] || group.pinned || group.token_start + group.n_tokens > n_tokens_ - options_.recent_tokens) continue;
-    RECALLD_ASSIGN_OR_RETURN(const cache::ChunkPtr plain_chunk, load(i));
-    RECALLD_ASSIGN_OR_RETURN(group.chunk, cache::recode_chunk(shape_, *plain_chunk, options_.plan, *pool_));
-    coded_[i] = true;
-    first_changed_ = std::min(first_changed_, i);
-    view_stale_ = true;
+  // The view goes first: it holds pages that coding replaces.
+  RECALLD_RETURN_IF_ERROR(show({}));
+  RECALLD_RETURN_IF_ERROR(code_old_pages());
+  block_start_ = n_tokens_;
+  begun_ = false;
+  return ok_status();
+}
+
+Status Trunk::code_old_pages() {
+  for (; first_plain_ < groups_.size(); ++first_plain_) {
+    retrieval::PageGroup& group = groups_[first_plain_];
+    if (group.pinned) continue;
+    if (group.token_start + group.n_tokens > n_tokens_ - options_.recent_tokens) break;
+    RECALLD_ASSIGN_OR_RETURN(const cache::ChunkPtr plain, load(first_plain_));
+    RECALLD_ASSIGN_OR_RETURN(group.chunk, cache::recode_chunk(shape_, *plain, options_.plan, *pool_));
+    first_changed_ = std::min(first_changed_, first_plain_);
   }
   return ok_status();
 }
 
-Status Trunk::show_pages() {
-  if (!view_stale_) return ok_status();
-  const std::vector<size_t> chosen = retrieval::choose_recent(groups_, options_.view_tokens);
-  for (const size_t group : chosen) {
-    RECALLD_ASSIGN_OR_RETURN(groups_[group].chunk, load(group));
+Status Trunk::begin_block() {
+  BlockStart block{block_start_, 0};
+  if (!groups_.empty()) {
+    const retrieval::Segment& last = segments()[static_cast<size_t>(groups_.back().segment)];
+    block.n_segments = groups_.back().segment + (last.token_first + last.n_tokens <= block_start_ ? 1 : 0);
   }
-  RECALLD_RETURN_IF_ERROR(sequence_.set_view(retrieval::compose(groups_, chosen, shape_.layers.size())));
-  view_stale_ = false;
+  const ReadingLimits limits{options_.view_tokens, options_.window_tokens - longest_block(options_),
+                             options_.recent_tokens};
+  RECALLD_ASSIGN_OR_RETURN(view_, groups_to_read_with(options_.reading, groups_, block, limits, ranker_));
+  release();
+  RECALLD_RETURN_IF_ERROR(show(view_));
+  begun_ = true;
   return ok_status();
+}
+
+Status Trunk::show(std::span<const size_t> chosen) {
+  for (const size_t group : chosen) RECALLD_RETURN_IF_ERROR(load(group).status());
+  return sequence_.set_view(retrieval::compose(groups_, chosen, shape_.layers.size()));
+}
+
+void Trunk::release() {
+  if (loader_ == nullptr) return;
+  std::vector<bool> seen(groups_.size(), false);
+  for (const size_t group : view_) seen[group] = true;
+  for (size_t i = 0; i < std::min(first_plain_, first_changed_); ++i)
+    if (!seen[i] && !groups_[i].pinned) groups_[i].chunk.reset();
 }
 
 Result<std::vector<retrieval::PageGroup>> Trunk::tail() const {
   std::vector<retrieval::PageGroup> groups;
-  const auto count = static_cast<int32_t>(n_tokens_ - paged_tokens_);
-  RECALLD_ASSIGN_OR_RETURN(std::vector<cache::ChunkPtr> chunks,
-                           sequence_.export_rows(count, paged_tokens_, options_.fingerprint));
-  groups.reserve(chunks.size());
-  for (cache::ChunkPtr& chunk : chunks) groups.push_back({chunk->token_start(), chunk->n_tokens(), false, chunk});
+  RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
+  for (int64_t first = paged_tokens_; first < n_tokens_;) {
+    const Piece piece = piece_at(first, n_tokens_);
+    RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
+                             sequence_.export_rows(sequence_.length() - static_cast<int32_t>(n_tokens_ - first),
+                                                   piece.n_tokens, first, options_.fingerprint));
+    groups.push_back({first, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment});
+    first += piece.n_tokens;
+  }
   return groups;
 }
 
-Result<Trunk::Unsaved> Trunk::unsaved() const {
+Result<Trunk::Unsaved> Trunk::unsaved() {
+  // Pages that a lack of memory left undone: what is saved is a whole number of blocks and a tail.
+  if (block_is_over()) RECALLD_RETURN_IF_ERROR(settle());
   RECALLD_ASSIGN_OR_RETURN(std::vector<retrieval::PageGroup> rows, tail());
-  return Unsaved{first_changed_, std::move(rows)};
+  return Unsaved{first_changed_, std::move(rows), n_tokens_ > block_start_ ? view_ : std::vector<size_t>()};
 }
 
 void Trunk::mark_saved() {
   first_changed_ = groups_.size();
   unsaved_ = false;
-  if (loader_ == nullptr) return;
-  // What no block will see again need not stay in memory.
-  const std::vector<size_t> chosen = retrieval::choose_recent(groups_, options_.view_tokens);
-  for (size_t i = 0; i < groups_.size(); ++i)
-    if (coded_[i] && !std::binary_search(chosen.begin(), chosen.end(), i)) groups_[i].chunk.reset();
+  release();
 }
 
-Status Trunk::restore(std::vector<retrieval::PageGroup> groups, const std::vector<cache::ChunkPtr>& tail) {
-  int64_t tokens = 0;
-  for (const retrieval::PageGroup& group : groups) {
+Status Trunk::restore(std::vector<retrieval::PageGroup> groups, const std::vector<cache::ChunkPtr>& tail,
+                      std::vector<size_t> view) {
+  int64_t tokens = 0, stored = 0;
+  for (const retrieval::PageGroup& group : groups) stored += group.n_tokens;
+  if (stored > segmenter_.n_tokens()) return corrupt("stored pages hold more tokens than the transcript has");
+  for (retrieval::PageGroup& group : groups) {
     if (group.token_start != tokens || group.n_tokens <= 0) return corrupt("stored pages do not continue each other");
+    const Piece piece = piece_at(tokens, stored);
+    if (piece.n_tokens != group.n_tokens) return corrupt("stored pages do not follow the segments of the transcript");
+    group.pinned = piece.pinned;
+    group.segment = piece.segment;
     tokens += group.n_tokens;
   }
+  for (const size_t group : view)
+    if (group >= groups.size()) return corrupt("a stored view names a page that is not there");
   groups_ = std::move(groups);
-  paged_tokens_ = n_tokens_ = tokens;
-  coded_.assign(groups_.size(), false);
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    groups_[i].pinned = groups_[i].token_start < options_.pinned_tokens;
-    // Pages are made at block boundaries only: what the last one coded follows from where it was.
-    coded_[i] = !groups_[i].pinned && groups_[i].token_start + groups_[i].n_tokens <= tokens - options_.recent_tokens;
+  view_ = std::move(view);
+  block_start_ = paged_tokens_ = n_tokens_ = tokens;
+  // Pages are made at block ends only: what the last one coded follows from where it was.
+  for (first_plain_ = 0; first_plain_ < groups_.size(); ++first_plain_) {
+    const retrieval::PageGroup& group = groups_[first_plain_];
+    if (!group.pinned && group.token_start + group.n_tokens > tokens - options_.recent_tokens) break;
   }
   first_changed_ = groups_.size();
   unsaved_ = false;
-  view_stale_ = true;
-  RECALLD_RETURN_IF_ERROR(show_pages());
+  begun_ = false;
+  if (tail.empty()) return ok_status();
+  RECALLD_RETURN_IF_ERROR(show(view_));
+  begun_ = true;
   for (const cache::ChunkPtr& chunk : tail) {
-    if (chunk->token_start() != n_tokens_) return corrupt("the stored newest rows do not continue the pages");
+    if (chunk->token_start() != n_tokens_) return corrupt("stored rows do not continue the pages");
     RECALLD_RETURN_IF_ERROR(sequence_.import_rows(*chunk));
     n_tokens_ += chunk->n_tokens();
   }
+  if (n_tokens_ > segmenter_.n_tokens()) return corrupt("stored rows hold more tokens than the transcript has");
   return ok_status();
 }
 
@@ -171,6 +234,22 @@ size_t Trunk::bytes() const {
   for (const retrieval::PageGroup& group : groups_)
     if (group.chunk != nullptr) sum += group.chunk->buffer->size();
   return sum;
+}
+
+Status read_turns(Trunk& trunk, runtime::Engine& engine, std::span<const TurnTokens> turns) {
+  std::vector<int32_t> waiting;
+  size_t next = 0;
+  while (next < turns.size() || !waiting.empty()) {
+    for (; next < turns.size() && !trunk.block_end().has_value(); ++next) {
+      trunk.push(turns[next].turn, static_cast<int32_t>(turns[next].tokens.size()));
+      waiting.insert(waiting.end(), turns[next].tokens.begin(), turns[next].tokens.end());
+    }
+    const auto count = std::min(waiting.size(), static_cast<size_t>(trunk.room()));
+    if (count == 0) continue;
+    RECALLD_RETURN_IF_ERROR(trunk.read(engine, std::span(waiting).first(count)));
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<ptrdiff_t>(count));
+  }
+  return ok_status();
 }
 
 }  // namespace recalld::episodes

@@ -4,22 +4,58 @@
 
 namespace recalld::retrieval {
 
+std::pair<size_t, size_t> groups_of(std::span<const PageGroup> groups, int32_t segment) {
+  const auto range = std::ranges::equal_range(groups, segment, {}, &PageGroup::segment);
+  return {static_cast<size_t>(range.begin() - groups.begin()), static_cast<size_t>(range.end() - groups.begin())};
+}
+
+size_t recent_from(std::span<const PageGroup> groups, int64_t max_tokens) {
+  size_t from = groups.size();
+  for (int64_t room = max_tokens; from > 0; --from) {
+    const PageGroup& group = groups[from - 1];
+    room -= group.n_tokens;
+    if (group.pinned || room < 0) break;
+  }
+  return from;
+}
+
 std::vector<size_t> choose_recent(std::span<const PageGroup> groups, int64_t max_tokens) {
   std::vector<size_t> chosen;
   int64_t room = max_tokens;
-  for (size_t i = 0; i < groups.size(); ++i) {
-    if (!groups[i].pinned) continue;
+  for (size_t i = 0; i < groups.size() && groups[i].pinned; ++i) {
     chosen.push_back(i);
     room -= groups[i].n_tokens;
   }
-  for (size_t i = groups.size(); i-- > 0;) {
-    if (groups[i].pinned) continue;
-    if (groups[i].n_tokens > room) break;
-    chosen.push_back(i);
-    room -= groups[i].n_tokens;
-  }
-  std::sort(chosen.begin(), chosen.end());
+  for (size_t i = recent_from(groups, room); i < groups.size(); ++i) chosen.push_back(i);
   return chosen;
+}
+
+std::vector<size_t> view_groups_for(std::span<const PageGroup> groups, std::span<const int32_t> segments,
+                                    size_t recent) {
+  std::vector<size_t> chosen;
+  std::vector<bool> taken(groups.size(), false);
+  for (size_t i = 0; i < groups.size() && groups[i].pinned; ++i) {
+    chosen.push_back(i);
+    taken[i] = true;
+  }
+  for (size_t i = recent; i < groups.size(); ++i) taken[i] = true;
+  for (const int32_t segment : segments) {
+    const auto [first, end] = groups_of(groups, segment);
+    for (size_t i = first; i < end; ++i) {
+      if (taken[i]) continue;
+      chosen.push_back(i);
+      taken[i] = true;
+    }
+  }
+  for (size_t i = recent; i < groups.size(); ++i)
+    if (!groups[i].pinned) chosen.push_back(i);
+  return chosen;
+}
+
+int64_t tokens_of(std::span<const PageGroup> groups, std::span<const size_t> chosen) {
+  int64_t sum = 0;
+  for (const size_t i : chosen) sum += groups[i].n_tokens;
+  return sum;
 }
 
 cache::View compose(std::span<const PageGroup> groups, std::span<const size_t> chosen, size_t n_layers) {

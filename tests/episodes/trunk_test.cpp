@@ -1,223 +1,189 @@
 #include "episodes/trunk.h"
 
-#include <gtest/gtest.h>
+#include <tuple>
 
-#include <cstring>
-
-#include "episodes/transcript_format.h"
-#include "tests/episodes/model_fixture.h"
+#include "tests/episodes/trunk_fixture.h"
 
 namespace recalld::episodes {
 namespace {
 
-class TrunkTest : public testing::Test {
- protected:
-  TrunkTest() {
-    runtime::Tokenizer tokenizer(test_model());
-    std::string text;
-    for (int i = 0; i < 60; ++i)
-      text += "On day " + std::to_string(i) + " we walked " + std::to_string(3 * i + 1) + " miles along the river. ";
-    tokens_ = tokenizer.tokenize(text);
-  }
+class TrunkTest : public TrunkFixture {};
 
-  TrunkOptions options(const std::string& codec) const {
-    TrunkOptions options;
-    options.block_tokens = 128;
-    options.page_tokens = 64;
-    options.recent_tokens = 64;
-    options.pinned_tokens = 8;
-    options.view_tokens = 4096;
-    options.plan.layers.assign(test_model()->cache_shape().layers.size(), quant::make_codec(codec).value());
-    options.fingerprint = trunk_fingerprint(test_model()->fingerprint(), "test", options);
-    return options;
-  }
-
-  // Reads tokens [trunk.n_tokens(), end) in steps of at most `step`.
-  void read_to(Trunk& trunk, int64_t end, int32_t step) {
-    while (trunk.n_tokens() < end) {
-      const auto n = std::min<int64_t>({trunk.room(), step, end - trunk.n_tokens()});
-      const Status status = trunk.read(
-          *engine_, std::span(tokens_).subspan(static_cast<size_t>(trunk.n_tokens()), static_cast<size_t>(n)));
-      ASSERT_TRUE(status.ok()) << status.to_string();
-    }
-  }
-
-  // Greedy continuation of the trunk as an answer would see it.
-  std::vector<int32_t> greedy(Trunk& trunk, int n) {
-    std::vector<retrieval::PageGroup> groups = trunk.groups();
-    for (size_t i = 0; i < groups.size(); ++i) groups[i].chunk = trunk.load(i).value();
-    for (const auto& group : trunk.tail().value()) groups.push_back(group);
-    cache::Sequence sequence(test_model()->cache_shape(), pool_);
-    EXPECT_TRUE(sequence
-                    .set_view(retrieval::compose(groups, retrieval::choose_recent(groups, trunk.options().view_tokens),
-                                                 test_model()->cache_shape().layers.size()))
-                    .ok());
-    std::vector<int32_t> out;
-    std::vector<float> logits;
-    int32_t token = 198;
-    for (int i = 0; i < n; ++i) {
-      const runtime::StepRequest request{&sequence, {&token, 1}, runtime::Outputs::kLast, &logits};
-      EXPECT_TRUE(engine_->step({&request, 1}).ok());
-      token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-      out.push_back(token);
-    }
-    return out;
-  }
-
-  std::vector<int32_t> tokens_;
-  std::unique_ptr<runtime::Engine> engine_ = test_engine();
-  std::shared_ptr<cache::MemoryPool> pool_ = cache::MemoryPool::create(0);
-};
-
-TEST_F(TrunkTest, PagesLieOnTheGridAndTheYoungestStayInSixteenBits) {
-  Trunk trunk(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  read_to(trunk, 300, 1000);
-  std::vector<std::tuple<int64_t, int32_t, int>> found;
+TEST_F(TrunkTest, PagesFollowSegmentsAndTheYoungestStayInSixteenBits) {
+  Trunk trunk = make(options("turboquant-4"));
+  read_to(trunk, 280, 1000);
+  std::vector<std::tuple<int32_t, int64_t, int32_t, int>> found;
   for (const auto& group : trunk.groups())
-    found.emplace_back(group.token_start, group.n_tokens, group.chunk->pages[0]->view().codec.k_bits);
-  const std::vector<std::tuple<int64_t, int32_t, int>> expected{
-      {0, 8, 16}, {8, 56, 4}, {64, 64, 4}, {128, 64, 4}, {192, 64, 16}};
+    found.emplace_back(group.segment, group.token_start, group.n_tokens, group.chunk->pages[0]->view().codec.k_bits);
+  // Turns end at 11, 26, 31, 53, 62, 92, 98, ...; the times move before turns 6 and 13, which so begin segments.
+  // Blocks end at 92, 164 and 262.
+  const std::vector<std::tuple<int32_t, int64_t, int32_t, int>> expected{
+      {0, 0, 8, 16},   {0, 8, 18, 4},    {1, 26, 27, 4},  {2, 53, 32, 4},  {2, 85, 7, 4},
+      {3, 92, 32, 4},  {3, 124, 9, 4},   {4, 133, 31, 4}, {5, 164, 26, 4}, {6, 190, 5, 4},
+      {7, 195, 31, 4}, {8, 226, 32, 16}, {8, 258, 4, 16}};
   EXPECT_EQ(found, expected);
   const auto tail = trunk.tail().value();
   ASSERT_EQ(tail.size(), 1U);
-  EXPECT_EQ(tail[0].token_start, 256);
-  EXPECT_EQ(tail[0].n_tokens, 44);
+  EXPECT_EQ(tail[0].token_start, 262);
+  EXPECT_EQ(tail[0].n_tokens, 18);
+  EXPECT_EQ(tail[0].segment, 9);
+  EXPECT_EQ(retrieval::groups_of(trunk.groups(), 3), std::pair(size_t{5}, size_t{7}));
+}
+
+TEST_F(TrunkTest, EveryGroupLiesInItsSegmentAndEveryTokenInOneGroup) {
+  for (const int32_t pinned : {0, 8, 30}) {
+    TrunkOptions some = options("turboquant-4");
+    some.pinned_tokens = pinned;
+    Trunk trunk = make(finished(some));
+    read_to(trunk, 350, 1000);
+    int64_t token = 0;
+    for (const auto& group : all_groups(trunk)) {
+      const auto& segment = trunk.segments()[static_cast<size_t>(group.segment)];
+      EXPECT_EQ(group.token_start, token);
+      EXPECT_GE(group.token_start, segment.token_first);
+      EXPECT_LE(group.token_start + group.n_tokens, segment.token_first + segment.n_tokens);
+      EXPECT_EQ(group.pinned, token < pinned);
+      token += group.n_tokens;
+    }
+    EXPECT_EQ(token, 350);
+  }
+}
+
+TEST_F(TrunkTest, ALongTurnIsReadInBlocksOfItsSegments) {
+  set_turns({10, 400, 20});
+  Trunk trunk = make(options("turboquant-4"));
+  ASSERT_TRUE(read_turns(trunk, *engine_, std::span(turns_).first(2)).ok());
+  EXPECT_EQ(trunk.n_tokens(), 410);
+  for (const auto& group : trunk.groups()) EXPECT_LE(group.n_tokens, 32);
+  for (const auto& segment : trunk.segments()) EXPECT_LE(segment.n_tokens, 48);
+  EXPECT_LE(trunk.tail().value().size(), 4U);
 }
 
 TEST_F(TrunkTest, ArrivalDoesNotMatter) {
-  Trunk whole(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  Trunk pieces(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  read_to(whole, 400, 1000);
-  read_to(pieces, 400, 37);
-  ASSERT_EQ(whole.groups().size(), pieces.groups().size());
-  EXPECT_EQ(greedy(whole, 12), greedy(pieces, 12));
+  constexpr int64_t kEnd = 310;  // where turn 18 ends, inside a block
+  for (const ReadingPolicy policy : {ReadingPolicy::kRecent, ReadingPolicy::kWhole, ReadingPolicy::kSinks}) {
+    TrunkOptions some = options("none16");
+    some.reading = policy;
+    some.view_tokens = 128;
+    some = finished(some);
+    Trunk at_once = make(some), turn_by_turn = make(some), pieces = make(some);
+    ASSERT_TRUE(read_turns(at_once, *engine_, std::span(turns_).first(19)).ok());
+    read_to(turn_by_turn, kEnd, 1000, true);
+    std::vector<Trunk*> others{&turn_by_turn};
+    if (policy == ReadingPolicy::kRecent) {
+      read_to(pieces, kEnd, 19);
+      others.push_back(&pieces);
+    }
+    const auto expected = all_groups(at_once);
+    for (Trunk* other : others) {
+      ASSERT_EQ(other->n_tokens(), kEnd);
+      const auto found = all_groups(*other);
+      ASSERT_EQ(at_once.groups().size(), other->groups().size());
+      ASSERT_EQ(expected.size(), found.size());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_EQ(expected[i].token_start, found[i].token_start);
+        EXPECT_EQ(expected[i].segment, found[i].segment);
+        for (size_t layer = 0; layer < expected[i].chunk->pages.size(); ++layer) {
+          const auto &a = *expected[i].chunk->pages[layer], &b = *found[i].chunk->pages[layer];
+          EXPECT_EQ(a.meta().rope_start, b.meta().rope_start);
+          ASSERT_LT(difference(values(a), values(b)), 2e-3)
+              << reading_policy_name(policy) << ", group " << i << ", layer " << layer;
+        }
+      }
+    }
+    EXPECT_EQ(greedy(at_once, 6), greedy(turn_by_turn, 6));
+  }
 }
 
 TEST_F(TrunkTest, ASavedTrunkComesBackBitForBit) {
-  Trunk trunk(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  read_to(trunk, 410, 1000);
+  Trunk trunk = make(options("turboquant-4"));
+  read_to(trunk, 200, 1000);
   EXPECT_TRUE(trunk.has_unsaved());
-  const auto saved = trunk.unsaved().value();
-  EXPECT_EQ(saved.first_changed, 0U);
-  std::vector<cache::ChunkPtr> disk, tail;
-  for (const auto& group : trunk.groups()) disk.push_back(group.chunk);
-  for (const auto& group : saved.tail) tail.push_back(group.chunk);
-  trunk.mark_saved();
+  EXPECT_EQ(trunk.unsaved().value().first_changed, 0U);
+  Disk disk;
+  disk.save(trunk);
   EXPECT_FALSE(trunk.has_unsaved());
 
-  Trunk restored(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  int loads = 0;
-  restored.set_loader([&](size_t group) -> Result<cache::ChunkPtr> {
-    ++loads;
-    return disk[group];
-  });
-  std::vector<retrieval::PageGroup> groups;
-  for (const auto& chunk : disk) groups.push_back({chunk->token_start(), chunk->n_tokens(), false, nullptr});
-  ASSERT_TRUE(restored.restore(groups, tail).ok());
-  EXPECT_EQ(restored.n_tokens(), 410);
-  EXPECT_EQ(loads, static_cast<int>(disk.size()));
+  Trunk restored = make(options("turboquant-4"));
+  restored.set_loader(disk.loader());
+  announce_to(restored, 200);
+  ASSERT_TRUE(restored.restore(disk.groups(), disk.tail, disk.view).ok());
+  EXPECT_EQ(restored.n_tokens(), 200);
+  EXPECT_EQ(disk.loads, static_cast<int>(disk.chunks.size()));
   EXPECT_EQ(greedy(trunk, 10), greedy(restored, 10));
   // Reading goes on as if nothing had happened: the same pages, byte for byte.
-  read_to(trunk, 520, 1000);
-  read_to(restored, 520, 1000);
+  read_to(trunk, 300, 1000);
+  read_to(restored, 300, 1000);
   ASSERT_EQ(trunk.groups().size(), restored.groups().size());
   for (size_t i = 0; i < trunk.groups().size(); ++i) {
-    const auto& a = *trunk.groups()[i].chunk->buffer;
-    const auto& b = *restored.groups()[i].chunk->buffer;
-    ASSERT_EQ(a.size(), b.size());
-    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size()), 0) << "page group " << i;
+    EXPECT_EQ(trunk.groups()[i].segment, restored.groups()[i].segment);
+    EXPECT_TRUE(same_bytes(*trunk.load(i).value(), *restored.load(i).value())) << "page group " << i;
   }
   EXPECT_LT(restored.unsaved().value().first_changed, restored.groups().size());
 }
 
-TEST_F(TrunkTest, ALongHistoryStaysInsideTheViewAndTheMemory) {
-  TrunkOptions small = options("turboquant-4");
-  small.view_tokens = 256;
-  small.fingerprint = trunk_fingerprint(test_model()->fingerprint(), "test", small);
-  const auto pool = cache::MemoryPool::create(0);
-  Trunk trunk(test_model()->cache_shape(), pool, small);
-  std::vector<cache::ChunkPtr> disk;
-  trunk.set_loader([&](size_t group) -> Result<cache::ChunkPtr> { return disk[group]; });
-  size_t peak_early = 0;
-  while (trunk.n_tokens() < 896) {
-    read_to(trunk, trunk.n_tokens() + 128, 1000);
-    // Keeps copies as a disk would, outside the pool.
-    disk.resize(trunk.groups().size());
-    const auto outside = cache::MemoryPool::create(0);
-    for (size_t i = 0; i < disk.size(); ++i) {
-      if (trunk.groups()[i].chunk == nullptr) continue;
-      auto bytes = outside->allocate(trunk.groups()[i].chunk->buffer->size()).value();
-      std::memcpy(bytes.data(), trunk.groups()[i].chunk->buffer->data(), bytes.size());
-      disk[i] = cache::open_chunk(std::move(bytes), small.fingerprint).value();
-    }
-    trunk.mark_saved();
-    if (trunk.n_tokens() == 512) peak_early = pool->peak();
-  }
-  EXPECT_LE(pool->peak(), peak_early) << "memory must not grow with the history";
-  const size_t f16 = test_model()->cache_shape().f16_bytes_per_token();
-  EXPECT_LE(pool->peak(),
-            f16 * static_cast<size_t>(small.view_tokens + 2 * small.block_tokens + 2 * small.page_tokens));
-  for (const auto& group : trunk.groups())
-    EXPECT_LE(group.chunk == nullptr ? 0 : group.chunk->pages[0]->meta().rope_start,
-              small.view_tokens + small.block_tokens);
-}
-
 TEST_F(TrunkTest, SavesBetweenBlocksAddUpToTheTrunk) {
   TrunkOptions small = options("turboquant-4");
-  small.view_tokens = 384;
-  small.fingerprint = trunk_fingerprint(test_model()->fingerprint(), "test", small);
-  Trunk trunk(test_model()->cache_shape(), pool_, small);
-  std::vector<cache::ChunkPtr> disk, tail;
-  const auto load = [&](size_t group) -> Result<cache::ChunkPtr> { return disk[group]; };
-  trunk.set_loader(load);
-  for (const int64_t until : {100, 128, 300, 330, 512, 640, 700, 850}) {
+  small.view_tokens = 192;
+  small = finished(small);
+  Trunk trunk = make(small);
+  Disk disk;
+  trunk.set_loader(disk.loader());
+  for (const int64_t until : {50, 92, 150, 164, 256, 330, 350, 440}) {
     read_to(trunk, until, 1000);
-    const auto unsaved = trunk.unsaved().value();
-    disk.resize(unsaved.first_changed);
-    for (size_t i = unsaved.first_changed; i < trunk.groups().size(); ++i) disk.push_back(trunk.groups()[i].chunk);
-    tail.clear();
-    for (const auto& group : unsaved.tail) tail.push_back(group.chunk);
-    trunk.mark_saved();
+    disk.save(trunk);
   }
-  Trunk restored(test_model()->cache_shape(), pool_, small);
-  restored.set_loader(load);
-  std::vector<retrieval::PageGroup> groups;
-  for (const auto& chunk : disk) groups.push_back({chunk->token_start(), chunk->n_tokens(), false, nullptr});
-  ASSERT_TRUE(restored.restore(groups, tail).ok());
+  Trunk restored = make(small);
+  restored.set_loader(disk.loader());
+  announce_to(restored, 440);
+  ASSERT_TRUE(restored.restore(disk.groups(), disk.tail, disk.view).ok());
   ASSERT_EQ(restored.groups().size(), trunk.groups().size());
-  for (size_t i = 0; i < groups.size(); ++i) {
-    const auto& kept = *trunk.load(i).value()->buffer;
-    const auto& found = *restored.load(i).value()->buffer;
-    ASSERT_EQ(kept.size(), found.size()) << "page group " << i;
-    EXPECT_EQ(std::memcmp(kept.data(), found.data(), kept.size()), 0) << "page group " << i;
-  }
+  for (size_t i = 0; i < trunk.groups().size(); ++i)
+    EXPECT_TRUE(same_bytes(*trunk.load(i).value(), *restored.load(i).value())) << "page group " << i;
   const auto a = trunk.tail().value(), b = restored.tail().value();
   ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i)
-    EXPECT_EQ(std::memcmp(a[i].chunk->buffer->data(), b[i].chunk->buffer->data(), a[i].chunk->buffer->size()), 0);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bytes(*a[i].chunk, *b[i].chunk));
   EXPECT_EQ(greedy(trunk, 8), greedy(restored, 8));
 }
 
 TEST_F(TrunkTest, ACancelledReadLeavesTheTrunkAsItWas) {
-  Trunk trunk(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  read_to(trunk, 130, 1000);
+  Trunk trunk = make(options("turboquant-4"));
+  read_to(trunk, 62, 1000);
+  announce_to(trunk, 70);
   const std::atomic<bool> cancel{true};
-  EXPECT_EQ(trunk.read(*engine_, std::span(tokens_).subspan(130, 64), &cancel).code(), StatusCode::kCancelled);
-  EXPECT_EQ(trunk.n_tokens(), 130);
-  Trunk twin(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  read_to(twin, 130, 1000);
+  EXPECT_EQ(trunk.read(*engine_, std::span(tokens_).subspan(62, 20), &cancel).code(), StatusCode::kCancelled);
+  EXPECT_EQ(trunk.n_tokens(), 62);
+  Trunk twin = make(options("turboquant-4"));
+  read_to(twin, 62, 1000);
   EXPECT_EQ(greedy(trunk, 5), greedy(twin, 5));
 }
 
-TEST_F(TrunkTest, PagesThatDoNotContinueEachOtherAreRefused) {
-  Trunk trunk(test_model()->cache_shape(), pool_, options("turboquant-4"));
-  EXPECT_EQ(trunk.restore({{0, 64, false, nullptr}, {65, 63, false, nullptr}}, {}).code(), StatusCode::kCorrupt);
+TEST_F(TrunkTest, OnlyAnnouncedTokensAreRead) {
+  Trunk trunk = make(options("turboquant-4"));
+  EXPECT_EQ(trunk.room(), 0);
+  EXPECT_EQ(trunk.read(*engine_, std::span(tokens_).first(1)).code(), StatusCode::kInvalidArgument);
+  announce(trunk);
+  EXPECT_EQ(trunk.room(), 11);
+  EXPECT_EQ(trunk.read(*engine_, std::span(tokens_).first(12)).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(TrunkTest, PagesThatDoNotFollowTheTranscriptAreRefused) {
+  const auto restore = [&](std::vector<retrieval::PageGroup> groups, std::vector<size_t> view) {
+    Trunk trunk = make(options("turboquant-4"));
+    announce_to(trunk, 60);
+    return trunk.restore(std::move(groups), {}, std::move(view)).code();
+  };
+  EXPECT_EQ(restore({{0, 8}, {8, 18}, {26, 27}}, {}), StatusCode::kOk);
+  EXPECT_EQ(restore({{0, 8}, {9, 17}}, {}), StatusCode::kCorrupt);
+  EXPECT_EQ(restore({{0, 8}, {8, 20}, {28, 25}}, {}), StatusCode::kCorrupt);
+  EXPECT_EQ(restore({{0, 8}, {8, 18}, {26, 27}, {53, 32}}, {}), StatusCode::kCorrupt);
+  EXPECT_EQ(restore({{0, 8}, {8, 18}}, {2}), StatusCode::kCorrupt);
 }
 
 TEST(TrunkOptions, NumbersOutOfRangeAreNamed) {
   TrunkOptions options;
-  options.block_tokens = 200;
-  EXPECT_NE(check_trunk_options(options).message().find("block_tokens is 200"), std::string::npos);
+  options.block_tokens = 8;
+  EXPECT_NE(check_trunk_options(options).message().find("block_tokens is 8"), std::string::npos);
   options = {};
   options.page_tokens = 8;
   EXPECT_FALSE(check_trunk_options(options).ok());
@@ -225,7 +191,13 @@ TEST(TrunkOptions, NumbersOutOfRangeAreNamed) {
   options.view_tokens = 300;
   EXPECT_FALSE(check_trunk_options(options).ok());
   options = {};
-  options.pinned_tokens = 128;
+  options.view_tokens = 8000;
+  EXPECT_NE(check_trunk_options(options).message().find("at most 7681"), std::string::npos);
+  options = {};
+  options.pinned_tokens = 256;
+  EXPECT_FALSE(check_trunk_options(options).ok());
+  options = {};
+  options.segments.turns = 0;
   EXPECT_FALSE(check_trunk_options(options).ok());
   EXPECT_TRUE(check_trunk_options({}).ok());
 }

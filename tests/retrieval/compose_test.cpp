@@ -37,5 +37,53 @@ TEST(ChooseRecent, PinnedGroupsAreAlwaysTaken) {
   EXPECT_TRUE(choose_recent({}, 100).empty());
 }
 
+// Segments 0 (pinned part and rest), 1, 2 (two groups), 3, 4.
+std::vector<PageGroup> segmented_groups() {
+  auto groups = groups_of({16, 30, 60, 128, 20, 50, 40}, 1);
+  const std::vector<int32_t> segments{0, 0, 1, 2, 2, 3, 4};
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].segment = segments[i];
+  return groups;
+}
+
+TEST(GroupsOf, ASegmentIsARangeOfGroups) {
+  const auto groups = segmented_groups();
+  EXPECT_EQ(groups_of(groups, 0), std::pair(size_t{0}, size_t{2}));
+  EXPECT_EQ(groups_of(groups, 2), std::pair(size_t{3}, size_t{5}));
+  EXPECT_EQ(groups_of(groups, 4), std::pair(size_t{6}, size_t{7}));
+  const auto [first, end] = groups_of(groups, 7);
+  EXPECT_EQ(first, end);
+}
+
+TEST(RecentFrom, WholeGroupsFromTheEnd) {
+  const auto groups = segmented_groups();
+  EXPECT_EQ(recent_from(groups, 0), 7U);
+  EXPECT_EQ(recent_from(groups, 39), 7U);
+  EXPECT_EQ(recent_from(groups, 40), 6U);
+  EXPECT_EQ(recent_from(groups, 109), 5U);
+  EXPECT_EQ(recent_from(groups, 1000), 1U) << "the pinned group is never recent";
+  EXPECT_EQ(recent_from({}, 10), 0U);
+}
+
+TEST(ViewGroupsFor, PinnedThenChosenInTheirOrderThenRecent) {
+  const auto groups = segmented_groups();
+  const auto view = [&](std::vector<int32_t> segments, size_t recent) {
+    return view_groups_for(groups, segments, recent);
+  };
+  EXPECT_EQ(view({2, 1}, 6), (Indices{0, 3, 4, 2, 6}));
+  EXPECT_EQ(view({0}, 7), (Indices{0, 1}));
+  EXPECT_EQ(view({}, 5), (Indices{0, 5, 6}));
+  EXPECT_EQ(view({0, 1, 2, 3, 4}, 7), (Indices{0, 1, 2, 3, 4, 5, 6})) << "everything by time is the full cache";
+  EXPECT_EQ(view({}, 0), (Indices{0, 1, 2, 3, 4, 5, 6}));
+}
+
+TEST(ViewGroupsFor, NothingTwice) {
+  const auto groups = segmented_groups();
+  EXPECT_EQ(view_groups_for(groups, std::vector<int32_t>{4, 1, 1, 9, -1, 0, 3}, 5), (Indices{0, 2, 1, 5, 6}));
+  // A segment that reaches into the recent part: its older groups alone.
+  EXPECT_EQ(view_groups_for(groups, std::vector<int32_t>{2}, 4), (Indices{0, 3, 4, 5, 6}));
+  EXPECT_EQ(tokens_of(groups, Indices{0, 3}), 144);
+  EXPECT_TRUE(view_groups_for({}, std::vector<int32_t>{1}, 0).empty());
+}
+
 }  // namespace
 }  // namespace recalld::retrieval

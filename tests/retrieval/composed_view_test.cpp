@@ -24,6 +24,31 @@ struct Range {
   int first, last;  // history tokens [first, last)
 };
 
+// Segments of uneven length over [0, n_tokens) behind 16 pinned tokens, in pages of at most 64.
+std::vector<PageGroup> freeze_segments(cache::Sequence& trunk, const cache::CodecPlan& plan, int n_tokens) {
+  std::vector<PageGroup> groups{{0, 16, true, trunk.freeze(16, plan, 0, {}).value(), 0}};
+  int at = 16;
+  for (int32_t segment = 0; at < n_tokens; ++segment) {
+    int left = std::min(20 + (segment * 37) % 90, n_tokens - at);
+    for (; left > 0;) {
+      const int n = std::min(left, 64);
+      groups.push_back({at, n, false, trunk.freeze(n, plan, at, {}).value(), segment});
+      at += n;
+      left -= n;
+    }
+  }
+  return groups;
+}
+
+// The history tokens of a choice of groups.
+std::vector<Range> ranges_of(const std::vector<PageGroup>& groups, const std::vector<size_t>& chosen) {
+  std::vector<Range> ranges;
+  for (const size_t i : chosen)
+    ranges.push_back(
+        {static_cast<int>(groups[i].token_start), static_cast<int>(groups[i].token_start + groups[i].n_tokens)});
+  return ranges;
+}
+
 // The default model with 32-bit weights, in a file that goes away with the object.
 class WideModel {
  public:
@@ -135,13 +160,6 @@ TEST(ComposedView, EqualsALibraryThatReRotatesItsKeys) {
   ASSERT_GE(history.size(), 1160U);
   const std::vector<int32_t> question(history.begin() + 960, history.begin() + 1160);
   history.resize(960);
-  const std::vector<Range> parts{{640, 768}, {64, 192}, {320, 448}};
-
-  Oracle oracle(model->info().path);
-  oracle.read(history, 0);
-  oracle.rearrange(parts, static_cast<int>(history.size()));
-  oracle.read(question, 3 * 128);
-
   const auto engine = runtime::Engine::create(model, {}).value();
   const auto pool = cache::MemoryPool::create(0);
   cache::Sequence trunk(model->cache_shape(), pool);
@@ -149,14 +167,20 @@ TEST(ComposedView, EqualsALibraryThatReRotatesItsKeys) {
   ASSERT_TRUE(engine->step({&request, 1}).ok());
   const size_t n_layers = model->cache_shape().layers.size();
   const cache::CodecPlan plan{std::vector(n_layers, quant::make_codec("none16").value())};
-  std::vector<PageGroup> groups;
-  for (int at = 0; at < 960; at += 64) groups.push_back({at, 64, false, trunk.freeze(64, plan, at, {}).value()});
-  std::vector<size_t> chosen;
-  for (const Range& part : parts)
-    for (int at = part.first; at < part.last; at += 64) chosen.push_back(static_cast<size_t>(at / 64));
+  const std::vector<PageGroup> groups = freeze_segments(trunk, plan, 960);
+  // Segments in no order of time, the pinned tokens before and the newest after them.
+  const std::vector<int32_t> segments{9, 1, 5, 12};
+  std::vector<size_t> chosen = view_groups_for(groups, segments, recent_from(groups, 100));
+  const auto n_view = static_cast<int>(tokens_of(groups, chosen));
+
+  Oracle oracle(model->info().path);
+  oracle.read(history, 0);
+  oracle.rearrange(ranges_of(groups, chosen), static_cast<int>(history.size()));
+  oracle.read(question, n_view);
+
   cache::Sequence composed(model->cache_shape(), pool);
   ASSERT_TRUE(composed.set_view(compose(groups, chosen, n_layers)).ok());
-  ASSERT_EQ(composed.length(), 384);
+  ASSERT_EQ(composed.length(), n_view);
   std::vector<float> logits;
   request = {&composed, question, runtime::Outputs::kAll, &logits};
   ASSERT_TRUE(engine->step({&request, 1}).ok());
