@@ -30,6 +30,10 @@ daemon::ServiceOptions service_options(const daemon::Config& config) {
   options.page_tokens = number("memory.page_tokens");
   options.recent_tokens = number("memory.recent_tokens");
   options.pinned_tokens = number("memory.pinned_tokens");
+  options.segment_turns = number("memory.segment_turns");
+  options.segment_tokens = number("memory.segment_tokens");
+  options.reading = episodes::parse_reading_policy(config.text("memory.reading")).value_or(options.reading);
+  options.reading_view_tokens = number("memory.reading_view_tokens");
   options.view_tokens = number("memory.view_tokens");
   options.answer_reserve_tokens = number("memory.answer_reserve_tokens");
   options.catch_up_tokens = number("memory.catch_up_tokens");

@@ -339,10 +339,6 @@ Result<Config> load_config(const ConfigSources& sources) {
   if (config.text("memory.data_dir").empty())
     return invalid_argument("memory.data_dir is not set and HOME is unknown; set memory.data_dir");
   const int64_t page = config.integer("memory.page_tokens");
-  if (config.integer("memory.block_tokens") % page != 0)
-    return invalid_argument(config.entry("memory.block_tokens").origin +
-                            ": memory.block_tokens = " + std::to_string(config.integer("memory.block_tokens")) +
-                            " is not a multiple of memory.page_tokens (" + std::to_string(page) + ")");
   if (config.integer("memory.pinned_tokens") >= page)
     return invalid_argument(config.entry("memory.pinned_tokens").origin +
                             ": memory.pinned_tokens = " + std::to_string(config.integer("memory.pinned_tokens")) +

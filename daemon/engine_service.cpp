@@ -54,12 +54,7 @@ EngineService::EngineService(const ServiceOptions& options, const Clock& clock, 
   context.log = log_;
   context.codec = options.codec;
   context.pages_dropped = &pages_dropped_;
-  context.trunk.block_tokens = options.block_tokens;
-  context.trunk.page_tokens = options.page_tokens;
-  context.trunk.recent_tokens = options.recent_tokens;
-  context.trunk.pinned_tokens = options.pinned_tokens;
-  const int32_t room = engine->context() - options.block_tokens;
-  context.trunk.view_tokens = options.view_tokens > 0 ? std::min(options.view_tokens, room) : room;
+  context.trunk = trunk_options(options, engine->context());
   context.trunk.plan = std::move(plan);
   trunk_options_ = context.trunk;
   loop_ = std::make_unique<EngineLoop>(std::move(context), std::move(engine), options_);

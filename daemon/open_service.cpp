@@ -40,6 +40,21 @@ Status check_sha256(const ServiceOptions& options) {
 
 }  // namespace
 
+episodes::TrunkOptions trunk_options(const ServiceOptions& options, int32_t window) {
+  episodes::TrunkOptions trunk;
+  trunk.segments.turns = options.segment_turns;
+  trunk.segments.max_tokens = options.segment_tokens;
+  trunk.reading = options.reading;
+  trunk.block_tokens = options.block_tokens;
+  trunk.page_tokens = options.page_tokens;
+  trunk.recent_tokens = options.recent_tokens;
+  trunk.pinned_tokens = options.pinned_tokens;
+  trunk.window_tokens = window;
+  trunk.view_tokens =
+      options.reading_view_tokens > 0 ? options.reading_view_tokens : window - episodes::longest_block(trunk);
+  return trunk;
+}
+
 Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, const Clock& clock, EventLog log) {
   RECALLD_RETURN_IF_ERROR(check_sha256(options));
   log(LogLevel::kInfo, "loading model " + options.model_path);
@@ -54,13 +69,8 @@ Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, con
   RECALLD_ASSIGN_OR_RETURN(const auto codec, quant::make_codec(options.codec));
   cache::CodecPlan plan{std::vector(model->cache_shape().layers.size(), codec)};
 
-  episodes::TrunkOptions trunk;
-  trunk.block_tokens = options.block_tokens;
-  trunk.page_tokens = options.page_tokens;
-  trunk.recent_tokens = options.recent_tokens;
-  trunk.pinned_tokens = options.pinned_tokens;
-  trunk.view_tokens = options.view_tokens > 0 ? options.view_tokens : engine->context() - options.block_tokens;
-  RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk).with_context("memory settings"));
+  RECALLD_RETURN_IF_ERROR(
+      episodes::check_trunk_options(trunk_options(options, engine->context())).with_context("memory settings"));
   if (engine->context() < options.answer_reserve_tokens + 2 * options.block_tokens)
     return invalid_argument("the window of " + std::to_string(engine->context()) +
                             " tokens is too small for memory.answer_reserve_tokens (" +

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "daemon/service.h"
+#include "episodes/trunk.h"
 
 namespace recalld::daemon {
 
@@ -25,10 +26,14 @@ struct ServiceOptions {
   std::string data_dir;
   std::string codec = "turboquant-4";
   int32_t block_tokens = 256;
-  int32_t page_tokens = 128;
+  int32_t page_tokens = 256;
   int32_t recent_tokens = 128;
   int32_t pinned_tokens = 16;
-  int32_t view_tokens = 0;               // most page tokens in a view; 0: what the window leaves
+  int32_t segment_turns = 2;
+  int32_t segment_tokens = 256;
+  episodes::ReadingPolicy reading = episodes::ReadingPolicy::kRecent;
+  int32_t reading_view_tokens = 0;       // most page tokens that reading sees; 0: what the window leaves
+  int32_t view_tokens = 0;               // most page tokens that a question sees; 0: what the window leaves
   int32_t answer_reserve_tokens = 1024;  // room kept in the window for question and answer
   int32_t catch_up_tokens = 1024;        // unread history that a question waits for; of more, the newest part is read
                                          // as text with the question
@@ -37,6 +42,9 @@ struct ServiceOptions {
   int32_t max_queued = 64;               // waiting chat requests
   int32_t max_active = 4;                // answers decoded together
 };
+
+// How sessions are read by a model with a window of this many tokens. plan and fingerprint are left to the caller.
+episodes::TrunkOptions trunk_options(const ServiceOptions& options, int32_t window);
 
 // Loads the model, opens the stores, starts the engine thread and takes up reading where it stopped.
 // clock outlives the service. Errors name the file or option and the remedy; nothing is left running after one.

@@ -8,18 +8,26 @@ namespace {
 
 constexpr int64_t kSaveEveryNs = 1'500'000'000;
 
-// The writer's bookkeeping in TrunkRow::state: tokens of the turn after the last whole one that are in the trunk.
-std::vector<std::byte> pack_state(uint64_t turn_offset) {
-  std::vector<std::byte> bytes(sizeof turn_offset);
-  std::memcpy(bytes.data(), &turn_offset, sizeof turn_offset);
+// The writer's bookkeeping in TrunkRow::state: a list of little-endian u64.
+struct ReadingPosition {
+  uint64_t turn_offset = 0;  // tokens of the turn after the last whole one that are in the trunk
+  std::vector<size_t> view;  // page groups that the block being read sees
+};
+
+std::vector<std::byte> pack_state(const ReadingPosition& position) {
+  std::vector<uint64_t> words{position.turn_offset};
+  words.insert(words.end(), position.view.begin(), position.view.end());
+  std::vector<std::byte> bytes(words.size() * sizeof(uint64_t));
+  std::memcpy(bytes.data(), words.data(), bytes.size());
   return bytes;
 }
 
-Result<uint64_t> unpack_state(const std::vector<std::byte>& bytes) {
-  uint64_t turn_offset = 0;
-  if (bytes.size() != sizeof turn_offset) return corrupt("the stored reading position makes no sense");
-  std::memcpy(&turn_offset, bytes.data(), sizeof turn_offset);
-  return turn_offset;
+Result<ReadingPosition> unpack_state(const std::vector<std::byte>& bytes) {
+  std::vector<uint64_t> words(bytes.size() / sizeof(uint64_t));
+  if (words.empty() || bytes.size() % sizeof(uint64_t) != 0)
+    return corrupt("the stored reading position makes no sense");
+  std::memcpy(words.data(), bytes.data(), bytes.size());
+  return ReadingPosition{words[0], std::vector<size_t>(words.begin() + 1, words.end())};
 }
 
 // Damage that reading the transcript again repairs.
@@ -70,7 +78,7 @@ Status SessionMemory::restore() {
   if (!stored.has_value()) return ok_status();
   if (stored->trunk.fingerprint != trunk_->options().fingerprint)
     return failed_precondition("its pages were made by another model or other settings");
-  RECALLD_ASSIGN_OR_RETURN(const uint64_t turn_offset, unpack_state(stored->trunk.state));
+  RECALLD_ASSIGN_OR_RETURN(ReadingPosition position, unpack_state(stored->trunk.state));
   std::vector<retrieval::PageGroup> groups;
   std::vector<cache::ChunkPtr> tail;
   for (const storage::ChunkInfo& info : stored->chunks) {
@@ -84,15 +92,31 @@ Status SessionMemory::restore() {
                              cache::open_chunk(std::move(pooled), trunk_->options().fingerprint));
     tail.push_back(std::move(chunk));
   }
-  RECALLD_RETURN_IF_ERROR(trunk_->restore(std::move(groups), tail));
+  RECALLD_RETURN_IF_ERROR(announce_read(stored->trunk.n_turns, position.turn_offset));
+  RECALLD_RETURN_IF_ERROR(trunk_->restore(std::move(groups), tail, std::move(position.view)));
   if (trunk_->n_tokens() != stored->trunk.n_tokens) return corrupt("stored pages do not add up to the stored tokens");
-  turns_read_ = next_turn_ = stored->trunk.n_turns;
+  return ok_status();
+}
+
+Status SessionMemory::announce_read(int64_t n_turns, size_t turn_offset) {
+  while (next_turn_ < n_turns) {
+    RECALLD_ASSIGN_OR_RETURN(const auto turns, next_turns(std::min(n_turns - next_turn_, kTurnsPerLook)));
+    if (turns.empty()) return corrupt("the transcript has fewer turns than were read of it");
+    for (const episodes::TurnTokens& turn : turns) trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+  }
+  turns_read_ = n_turns;
   if (turn_offset == 0) return ok_status();
   RECALLD_RETURN_IF_ERROR(look().status());
   if (pending_.empty() || pending_.front().tokens.size() < turn_offset)
     return corrupt("the stored reading position is past the end of its turn");
+  announce(pending_.front());
   pending_.front().read = turn_offset;
   return ok_status();
+}
+
+void SessionMemory::announce(Pending& turn) {
+  trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+  turn.announced = true;
 }
 
 Status SessionMemory::start_over(const std::string& reason) {
@@ -126,11 +150,12 @@ Result<std::vector<int32_t>> SessionMemory::turn_tokens(int64_t index, const epi
   return tokens;
 }
 
-Result<bool> SessionMemory::look(int64_t max_turns) {
+Result<std::vector<episodes::TurnTokens>> SessionMemory::next_turns(int64_t max_turns) {
   const int64_t context_turns = static_cast<int64_t>(episodes::TranscriptFormat::kContextTurns) + 1;
   const int64_t first = std::max<int64_t>(0, next_turn_ - context_turns);
   RECALLD_ASSIGN_OR_RETURN(const auto rows,
                            context_.stores->memory().turns(session_, first, next_turn_ - first + max_turns));
+  std::vector<episodes::TurnTokens> found;
   std::vector<episodes::TurnText> turns;
   for (const storage::TurnRow& row : rows) {
     const episodes::TurnText turn = to_turn_text(row);
@@ -140,11 +165,19 @@ Result<bool> SessionMemory::look(int64_t max_turns) {
         const std::vector<int32_t> start = format_.start();
         tokens.insert(tokens.begin(), start.begin(), start.end());
       }
-      pending_.push_back({row.idx, std::move(tokens)});
+      found.push_back({turn, std::move(tokens)});
       next_turn_ = row.idx + 1;
     }
     turns.push_back(turn);
   }
+  return found;
+}
+
+Result<bool> SessionMemory::look(int64_t max_turns) {
+  int64_t index = next_turn_;
+  RECALLD_ASSIGN_OR_RETURN(auto turns, next_turns(max_turns));
+  for (episodes::TurnTokens& turn : turns)
+    pending_.push_back({index++, std::move(turn.turn), std::move(turn.tokens), 0, false});
   publish();
   return has_pending();
 }
@@ -171,35 +204,39 @@ std::vector<int32_t> SessionMemory::newest_pending(int64_t max_tokens) const {
 }
 
 Status SessionMemory::read_step(runtime::Engine& engine, const std::atomic<bool>* cancel) {
+  // A turn is announced when its reading begins: what must not be read yet must not shape the segments either.
+  for (Pending& turn : pending_) {
+    if (turn.index >= limit_ || trunk_->block_end().has_value()) break;
+    if (!turn.announced) announce(turn);
+  }
   std::vector<int32_t> tokens;
   const auto room = static_cast<size_t>(trunk_->room());
   for (const Pending& turn : pending_) {
-    if (turn.index >= limit_ || tokens.size() == room) break;
+    if (!turn.announced || tokens.size() == room) break;
     const size_t count = std::min(room - tokens.size(), turn.tokens.size() - turn.read);
     const auto from = turn.tokens.begin() + static_cast<ptrdiff_t>(turn.read);
     tokens.insert(tokens.end(), from, from + static_cast<ptrdiff_t>(count));
   }
+  Status status;
+  size_t left = tokens.size();
   if (!tokens.empty()) {
     const int64_t before = trunk_->n_tokens();
-    const Status status = trunk_->read(engine, tokens, cancel);
+    status = trunk_->read(engine, tokens, cancel);
     if (!status.ok() && is_page_fault(status)) return start_over(status.message());
     // A read may fail after its tokens went in (no memory for their pages): they must not be read twice.
     if (trunk_->n_tokens() == before) return status;
-    size_t left = tokens.size();
-    while (!pending_.empty() && pending_.front().index < limit_) {
-      Pending& turn = pending_.front();
-      const size_t count = std::min(left, turn.tokens.size() - turn.read);
-      turn.read += count;
-      left -= count;
-      if (turn.read < turn.tokens.size()) break;
-      turns_read_ = turn.index + 1;
-      pending_.pop_front();
-      if (left == 0) break;
-    }
-    if (!status.ok()) return status;
+  }
+  while (!pending_.empty() && pending_.front().announced) {
+    Pending& turn = pending_.front();
+    const size_t count = std::min(left, turn.tokens.size() - turn.read);
+    turn.read += count;
+    left -= count;
+    if (turn.read < turn.tokens.size()) break;
+    turns_read_ = turn.index + 1;
+    pending_.pop_front();
   }
   publish();
-  return ok_status();
+  return status;
 }
 
 Status SessionMemory::save() {
@@ -217,7 +254,8 @@ Status SessionMemory::save() {
   row.fingerprint = trunk_->options().fingerprint;
   row.n_tokens = trunk_->n_tokens();
   row.n_turns = turns_read_;
-  row.state = pack_state(!pending_.empty() && pending_.front().index == turns_read_ ? pending_.front().read : 0);
+  const bool inside_turn = !pending_.empty() && pending_.front().index == turns_read_;
+  row.state = pack_state({inside_turn ? pending_.front().read : 0, unsaved.view});
   RECALLD_RETURN_IF_ERROR(context_.stores->kv().put_trunk(session_, std::move(row), std::move(chunks),
                                                           static_cast<int32_t>(unsaved.first_changed)));
   trunk_->mark_saved();

@@ -42,6 +42,8 @@ class SessionMemory {
                                                      episodes::Style style);
 
   const std::string& session() const { return session_; }
+  // Of the turns whose reading has begun; see Trunk::segments.
+  const std::vector<retrieval::Segment>& segments() const { return trunk_->segments(); }
   const episodes::TranscriptFormat& format() const { return format_; }
   episodes::Trunk& trunk() { return *trunk_; }
 
@@ -83,13 +85,20 @@ class SessionMemory {
  private:
   struct Pending {
     int64_t index;
+    episodes::TurnText turn;
     std::vector<int32_t> tokens;
     size_t read = 0;
+    bool announced = false;  // to the trunk
   };
 
   SessionMemory(const MemoryContext& context, std::string session, episodes::TranscriptFormat format);
   void make_trunk();
   Status restore();
+  // The turns that were read, and the first turn_offset tokens of the one after them, from the transcript.
+  Status announce_read(int64_t n_turns, size_t turn_offset);
+  void announce(Pending& turn);
+  // The next turns of the transcript and their tokens; next_turn_ moves past them.
+  Result<std::vector<episodes::TurnTokens>> next_turns(int64_t max_turns);
   void publish();
 
   const MemoryContext& context_;

@@ -112,7 +112,7 @@ TEST_F(ConfigTest, WrongValuesNameKeyValueAndRange) {
   EXPECT_THAT(refused("[server]\nheader_timeout = inf\n"), HasSubstr("server.header_timeout"));
   EXPECT_THAT(refused("[server]\nlisten = [1, 2]\n"), HasSubstr("an array of strings"));
   EXPECT_THAT(refused("[server]\nlisten = 1979-05-27\n"), HasSubstr("server.listen"));
-  EXPECT_THAT(refused("[memory]\nblock_tokens = 300\n"), HasSubstr("not a multiple of memory.page_tokens (128)"));
+  EXPECT_THAT(refused("[memory]\nreading = \"all\"\n"), HasSubstr("recent, whole, sinks"));
   EXPECT_THAT(refused("[memory]\npage_tokens = 16\nblock_tokens = 16\n"), HasSubstr("memory.pinned_tokens = 16"));
 }
 

@@ -227,8 +227,11 @@ TEST_F(MemoryTest, BadOptionsAndModelsAreNamedAtStart) {
   options_.model_sha256 = std::string(64, '0');
   EXPECT_EQ(open().code(), StatusCode::kCorrupt);
   options_ = good;
-  options_.block_tokens = 100;
+  options_.block_tokens = 8;
   EXPECT_NE(open().message().find("block_tokens"), std::string::npos);
+  options_ = good;
+  options_.reading_view_tokens = 100;
+  EXPECT_NE(open().message().find("view_tokens is 100"), std::string::npos);
   options_ = good;
   reopen();
   EXPECT_EQ(open().code(), StatusCode::kFailedPrecondition) << "a second daemon on the same directory";
