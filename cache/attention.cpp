@@ -11,11 +11,13 @@ constexpr int32_t kRowsPerJob = 128;
 
 }  // namespace
 
-LayerPlan::LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages, int32_t start)
+LayerPlan::LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages, Placement placement,
+                     int32_t start)
     : layer_(layer),
       head_dim_(shape.head_dim),
+      placement_(placement),
       start_(start),
-      end_(start),
+      tokens_(static_cast<size_t>(shape.n_kv_heads)),
       slices_(static_cast<size_t>(shape.n_kv_heads)) {
   variants_.push_back({0, nullptr, kernels::RopeShift(*shape.rope, 0)});
   for (const PagePtr& page : pages) append(shape, *page);
@@ -28,7 +30,10 @@ void LayerPlan::append(const LayerShape& shape, const Page& page) {
   if (codec != nullptr)
     for (const quant::Codec* known : spaces_)
       if (known != nullptr && known->tag() == codec->tag()) codec = known;
-  const int32_t shift = page.meta().rope_start - end_;
+  const auto first_head = static_cast<size_t>(page.first_head());
+  const bool compact = placement_ == Placement::kCompact;
+  const int32_t start = compact ? start_ + tokens_[first_head] : page.meta().rope_start;
+  const int32_t shift = page.meta().rope_start - start;
   auto variant = std::find_if(variants_.begin(), variants_.end(),
                               [&](const Variant& v) { return v.shift == shift && v.codec == codec; });
   if (variant == variants_.end()) {
@@ -37,15 +42,18 @@ void LayerPlan::append(const LayerShape& shape, const Page& page) {
   }
   auto space = std::find(spaces_.begin(), spaces_.end(), codec);
   if (space == spaces_.end()) space = spaces_.insert(spaces_.end(), codec);
-  for (int head = 0; head < shape.n_kv_heads; ++head) {
-    kernels::PageSlice slice = page.view().slice(head);
-    slice.view_start = end_;
+  for (int index = 0; index < page.meta().n_kv_heads; ++index) {
+    const size_t head = first_head + static_cast<size_t>(index);
+    kernels::PageSlice slice = page.view().slice(index);
+    slice.view_start = start;
     slice.variant = static_cast<int32_t>(variant - variants_.begin());
     slice.space = static_cast<int32_t>(space - spaces_.begin());
-    slices_[static_cast<size_t>(head)].push_back(slice);
+    slices_[head].push_back(slice);
+    tokens_[head] += page.meta().n_tokens;
   }
-  end_ += page.meta().n_tokens;
 }
+
+int32_t LayerPlan::tokens() const { return *std::max_element(tokens_.begin(), tokens_.end()); }
 
 void LayerPlan::make_variants(int head, int n_rows, const float* in, const std::vector<uint8_t>& used,
                               float* out) const {
@@ -66,6 +74,17 @@ void LayerPlan::join_spaces(int head, int n_rows, float* acc) const {
     spaces_[space]->restore_outputs(layer_, head, head_dim_, n_rows, coded);
     for (size_t i = 0; i < plane; ++i) acc[i] += coded[i];
   }
+}
+
+void gather_rows(const LayerShape& shape, int head, const float* q, int32_t n_tokens, std::vector<float>& rows) {
+  const size_t group = static_cast<size_t>(shape.n_heads / shape.n_kv_heads);
+  const size_t dims = static_cast<size_t>(shape.head_dim);
+  const size_t token_floats = group * dims;
+  rows.resize(static_cast<size_t>(n_tokens) * token_floats);
+  for (size_t t = 0; t < static_cast<size_t>(n_tokens); ++t)
+    std::memcpy(rows.data() + t * token_floats,
+                q + (t * static_cast<size_t>(shape.n_heads) + static_cast<size_t>(head) * group) * dims,
+                token_floats * sizeof(float));
 }
 
 StepAttention::StepAttention() : threads_(kMaxThreads) {}
@@ -162,15 +181,8 @@ void StepAttention::partial(int layer, const float* q, int ith) {
     const int32_t count = std::min(cut.tokens_per_job, n_tokens_ - first);
     const int32_t n_rows = count * group;
 
-    // Rows of one KV head: the group's heads of a token lie together, tokens are n_heads apart.
-    const size_t token_floats = static_cast<size_t>(group) * static_cast<size_t>(dims.head_dim);
-    scratch.rows.resize(static_cast<size_t>(count) * token_floats);
-    for (int32_t t = 0; t < count; ++t)
-      std::memcpy(scratch.rows.data() + static_cast<size_t>(t) * token_floats,
-                  q + (static_cast<size_t>(first + t) * static_cast<size_t>(dims.n_heads) +
-                       static_cast<size_t>(head) * static_cast<size_t>(group)) *
-                          static_cast<size_t>(dims.head_dim),
-                  token_floats * sizeof(float));
+    const ptrdiff_t token_floats = static_cast<ptrdiff_t>(dims.n_heads) * dims.head_dim;
+    gather_rows(dims, head, q + first * token_floats, count, scratch.rows);
     collect(layer, head, positions_[static_cast<size_t>(first)], key_job, cut.n_key_jobs, scratch.slices);
     scratch.used.assign(static_cast<size_t>(plan.n_variants()), 0);
     for (const kernels::PageSlice& slice : scratch.slices) scratch.used[static_cast<size_t>(slice.variant)] = 1;

@@ -18,19 +18,20 @@ namespace recalld::cache {
 // What a layer of a view needs of queries and accumulators; rebuilt when the view changes.
 class LayerPlan {
  public:
-  // The first page's token 0 lies at view position `start`.
-  LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages, int32_t start);
+  // In a compact view the first page's token 0 lies at view position `start`.
+  LayerPlan(int layer, const LayerShape& shape, const std::vector<PagePtr>& pages, Placement placement, int32_t start);
 
   // Adds a page at the end of the view.
   void append(const LayerShape& shape, const Page& page);
 
-  int32_t tokens() const { return end_ - start_; }
-  // The view position after the last page.
-  int32_t end() const { return end_; }
+  // Of the head that has the most.
+  int32_t tokens() const;
+  // The view position after the last page of a compact view.
+  int32_t end() const { return start_ + tokens(); }
   int32_t n_spaces() const { return static_cast<int32_t>(spaces_.size()); }
   int32_t n_variants() const { return static_cast<int32_t>(variants_.size()); }
 
-  // Page slices of one head, in view order.
+  // Page slices of one head with their view positions, in view order.
   const std::vector<kernels::PageSlice>& slices(int head) const { return slices_[static_cast<size_t>(head)]; }
 
   // The variants of n_rows query rows that `used` marks: in [n_rows][head_dim], out [n_variants][n_rows][head_dim],
@@ -49,12 +50,17 @@ class LayerPlan {
 
   int layer_;
   int32_t head_dim_;
-  int32_t start_ = 0;
-  int32_t end_ = 0;
+  Placement placement_;
+  int32_t start_;
+  std::vector<int32_t> tokens_;                          // [n_kv_heads]
   std::vector<Variant> variants_;                        // 0 is unshifted and plain
   std::vector<const quant::Codec*> spaces_{nullptr};     // 0 is plain
   std::vector<std::vector<kernels::PageSlice>> slices_;  // [n_kv_heads]
 };
+
+// The rows of one KV head: the queries of its group's heads of each token lie together, tokens in order.
+// q: [n_tokens][n_heads][head_dim]; rows: resized to [n_tokens][group][head_dim].
+void gather_rows(const LayerShape& shape, int head, const float* q, int32_t n_tokens, std::vector<float>& rows);
 
 // The queries of one step on one layer, cut into jobs that any thread may take. A few tokens are cut along the keys
 // (pieces of kKeysPerJob, merged in order), a block along the tokens; neither depends on the number of threads.

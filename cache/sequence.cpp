@@ -1,6 +1,7 @@
 #include "cache/sequence.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "cache/attention.h"
@@ -20,10 +21,13 @@ struct Sequence::Impl {
     rows_start = view.extent();
     for (size_t i = 0; i < shape.layers.size(); ++i) {
       const int layer = static_cast<int>(i);
-      const int32_t start = shape.layers[i].window > 0 ? rows_start - view.tokens(layer) : 0;
-      plans.emplace_back(layer, shape.layers[i], view.layers[i], start);
+      const bool newest = view.placement == Placement::kCompact && shape.layers[i].window > 0;
+      plans.emplace_back(layer, shape.layers[i], view.layers[i], view.placement,
+                         newest ? rows_start - view.tokens(layer) : 0);
     }
   }
+
+  Status check_pages(size_t layer, const std::vector<PagePtr>& pages, const View& target) const;
 
   void append_page(size_t layer, PagePtr page) {
     plans[layer].append(shape.layers[layer], *page);
@@ -38,7 +42,27 @@ struct Sequence::Impl {
   int32_t rows_start = 0;
   int32_t step_tokens = 0;  // rows reserved by begin_step, not yet part of the sequence
   StepAttention attention;
+  AttentionObserver* observer = nullptr;
 };
+
+Status Sequence::Impl::check_pages(size_t layer, const std::vector<PagePtr>& pages, const View& target) const {
+  const LayerShape& dims = shape.layers[layer];
+  for (const PagePtr& page : pages) {
+    const quant::PageMeta& meta = page->meta();
+    const bool compact = target.placement == Placement::kCompact;
+    const bool heads_fit = compact ? page->first_head() == 0 && meta.n_kv_heads == dims.n_kv_heads
+                                   : page->first_head() + meta.n_kv_heads <= dims.n_kv_heads;
+    if (meta.layer != static_cast<int32_t>(layer) || !heads_fit || meta.head_dim != dims.head_dim)
+      return invalid_argument("a page of layer " + std::to_string(meta.layer) + " (" + std::to_string(meta.n_kv_heads) +
+                              " heads of " + std::to_string(meta.head_dim) + ") in layer " + std::to_string(layer) +
+                              " (" + std::to_string(dims.n_kv_heads) + " heads of " + std::to_string(dims.head_dim) +
+                              ")");
+    if (!compact && meta.rope_start + meta.n_tokens > target.query_start)
+      return invalid_argument("a page at position " + std::to_string(meta.rope_start) +
+                              " of a view whose query starts " + "at " + std::to_string(target.query_start));
+  }
+  return ok_status();
+}
 
 Sequence::Sequence(const CacheShape& shape, std::shared_ptr<MemoryPool> pool)
     : impl_(std::make_unique<Impl>(shape, std::move(pool))) {}
@@ -53,16 +77,7 @@ Status Sequence::set_view(View view) {
     return invalid_argument("a view of " + std::to_string(view.layers.size()) + " layers for a model of " +
                             std::to_string(n_layers));
   for (size_t layer = 0; layer < n_layers; ++layer) {
-    const LayerShape& dims = impl_->shape.layers[layer];
-    for (const PagePtr& page : view.layers[layer]) {
-      const quant::PageMeta& meta = page->meta();
-      if (meta.layer != static_cast<int32_t>(layer) || meta.n_kv_heads != dims.n_kv_heads ||
-          meta.head_dim != dims.head_dim)
-        return invalid_argument("a page of layer " + std::to_string(meta.layer) + " (" +
-                                std::to_string(meta.n_kv_heads) + " heads of " + std::to_string(meta.head_dim) +
-                                ") in layer " + std::to_string(layer) + " (" + std::to_string(dims.n_kv_heads) +
-                                " heads of " + std::to_string(dims.head_dim) + ")");
-    }
+    RECALLD_RETURN_IF_ERROR(impl_->check_pages(layer, view.layers[layer], view));
   }
   impl_->rows.shrink(0);
   impl_->view = std::move(view);
@@ -72,6 +87,16 @@ Status Sequence::set_view(View view) {
 
 const View& Sequence::view() const { return impl_->view; }
 
+Status Sequence::replace_layer(int layer, std::vector<PagePtr> pages) {
+  const auto at = static_cast<size_t>(layer);
+  if (impl_->view.placement != Placement::kAsRotated || at >= impl_->shape.layers.size())
+    return failed_precondition("layer " + std::to_string(layer) + " cannot be replaced in this view");
+  RECALLD_RETURN_IF_ERROR(impl_->check_pages(at, pages, impl_->view));
+  impl_->view.layers[at] = std::move(pages);
+  impl_->plans[at] = LayerPlan(layer, impl_->shape.layers[at], impl_->view.layers[at], impl_->view.placement);
+  return ok_status();
+}
+
 int32_t Sequence::length() const { return impl_->rows_start + working_tokens(); }
 
 int32_t Sequence::working_tokens() const { return impl_->rows.size() - impl_->step_tokens; }
@@ -79,6 +104,32 @@ int32_t Sequence::working_tokens() const { return impl_->rows.size() - impl_->st
 size_t Sequence::working_bytes() const { return impl_->rows.bytes(); }
 
 void Sequence::set_uniform(bool uniform) { impl_->attention.set_uniform(uniform); }
+
+void Sequence::set_observer(AttentionObserver* observer) { impl_->observer = observer; }
+
+void Sequence::weigh_keys(int layer, int head, const KeyQueries& queries, int32_t end_key, kernels::WeightReduce reduce,
+                          KeyWeightScratch& scratch, std::vector<float>& weights) const {
+  const LayerShape& dims = impl_->shape.layers[static_cast<size_t>(layer)];
+  const LayerPlan& plan = impl_->plans[static_cast<size_t>(layer)];
+  const int32_t group = dims.n_heads / dims.n_kv_heads;
+  gather_rows(dims, head, queries.q, queries.n_tokens, scratch.rows);
+  scratch.variants.resize(static_cast<size_t>(plan.n_variants()) * scratch.rows.size());
+  plan.make_variants(head, queries.n_tokens * group, scratch.rows.data(), scratch.variants.data());
+  scratch.positions.resize(static_cast<size_t>(queries.n_tokens));
+  std::iota(scratch.positions.begin(), scratch.positions.end(), queries.first_position);
+
+  scratch.slices = plan.slices(head);
+  impl_->rows.append_slices(layer, head, impl_->rows_start, scratch.slices);
+  size_t n_keys = 0;
+  for (kernels::PageSlice& slice : scratch.slices) {
+    slice.n_tokens = std::clamp(end_key - slice.view_start, 0, slice.n_tokens);
+    n_keys += static_cast<size_t>(slice.n_tokens);
+  }
+  if (weights.size() < n_keys) weights.resize(n_keys);
+  const kernels::AttendShape shape{dims.head_dim, group, dims.scale, dims.window};
+  kernels::key_weights(shape, {queries.n_tokens, scratch.positions.data(), scratch.variants.data()}, scratch.slices,
+                       reduce, weights.data(), scratch.kernel);
+}
 
 Status Sequence::begin_step(int32_t n_tokens) {
   if (n_tokens <= 0 || impl_->step_tokens != 0) return internal_error("begin_step inside a step or without tokens");
@@ -98,7 +149,8 @@ void Sequence::store(int layer, const float* k, const float* v, int ith, int nth
     impl_->rows.write_row(layer, first + i, k + i * row_floats, v + i * row_floats);
 }
 
-void Sequence::attend_partial(int layer, const float* q, int ith, int /*nth*/) {
+void Sequence::attend_partial(int layer, const float* q, int ith, int nth) {
+  if (impl_->observer != nullptr) impl_->observer->on_queries(layer, q, impl_->step_tokens, length(), ith, nth);
   impl_->attention.partial(layer, q, ith);
 }
 
@@ -148,7 +200,7 @@ Result<ChunkPtr> Sequence::freeze(int32_t n, const CodecPlan& plan, int64_t toke
     return invalid_argument("cannot freeze " + std::to_string(n) + " of " + std::to_string(working_tokens()) +
                             " working rows (a page holds at most " + std::to_string(kernels::kMaxPageTokens) + ")");
   for (size_t layer = 0; layer < impl_->plans.size(); ++layer)
-    if (impl_->plans[layer].end() != impl_->rows_start)
+    if (impl_->view.placement != Placement::kCompact || impl_->plans[layer].end() != impl_->rows_start)
       return failed_precondition("layers of this view hold different tokens: its rows cannot be frozen in place");
   RECALLD_ASSIGN_OR_RETURN(const ChunkPtr chunk,
                            encode_rows(*this, *impl_->pool, impl_->rows_start, n, plan, token_start, fingerprint));

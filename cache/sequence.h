@@ -9,6 +9,9 @@
 // layer, they are the newest: they end where the working rows begin, not start at 0. So such a layer needs no pages
 // from extent - w + 1 back: no query at or after the view's end sees them. Pages out of reach of a step are skipped.
 //
+// A view may also leave every key where it was rotated (Placement::kAsRotated); view positions are then those of the
+// text.
+//
 // Threads: one owner thread calls everything but store/attend_partial/attend_finish, which are called between
 // begin_step and end_step from the threads of the compute graph, each with its own ith of nth.
 #pragma once
@@ -19,11 +22,28 @@
 #include <vector>
 
 #include "base/status.h"
+#include "cache/attention_observer.h"
 #include "cache/chunk.h"
 #include "cache/shape.h"
 #include "cache/view.h"
+#include "kernels/key_weights.h"
 
 namespace recalld::cache {
+
+// Rotated queries of consecutive tokens: q is [n_tokens][n_heads][head_dim].
+struct KeyQueries {
+  const float* q = nullptr;
+  int32_t n_tokens = 0;
+  int32_t first_position = 0;
+};
+
+// Of Sequence::weigh_keys; grows as needed and is reused. One per thread.
+struct KeyWeightScratch {
+  kernels::AttendScratch kernel;
+  std::vector<float> rows, variants;
+  std::vector<int32_t> positions;
+  std::vector<kernels::PageSlice> slices;
+};
 
 class Sequence {
  public:
@@ -38,6 +58,8 @@ class Sequence {
   // Replaces the view. Pages must be of this shape's layers. Drops all working rows.
   Status set_view(View view);
   const View& view() const;
+  // Replaces the pages of one layer of a kAsRotated view; working rows stay. Errors as set_view.
+  Status replace_layer(int layer, std::vector<PagePtr> pages);
 
   // View position of the next token.
   int32_t length() const;
@@ -47,6 +69,14 @@ class Sequence {
 
   // Attend in blocks even for a few tokens, so that what a token computes does not depend on how many are read with it.
   void set_uniform(bool uniform);
+
+  // Shows every later step's queries to the observer, which outlives them; nullptr for none. Results do not change.
+  void set_observer(AttentionObserver* observer);
+  // What queries give to the keys of one KV head (kernels/key_weights.h): page entries in view order, then working
+  // rows, a step's own among them, those before view position end_key (never inside the pages). weights grows to the
+  // number of these keys, new ones 0, and is updated. Any thread, also from AttentionObserver::on_queries.
+  void weigh_keys(int layer, int head, const KeyQueries& queries, int32_t end_key, kernels::WeightReduce reduce,
+                  KeyWeightScratch& scratch, std::vector<float>& weights) const;
 
   // Reserves rows for n tokens at view positions [length, length + n) in every layer.
   // kResourceExhausted when the pool's hard limit would be passed; nothing is changed then.
@@ -73,7 +103,7 @@ class Sequence {
   Status read_rows(int layer, int32_t first, int32_t n, float* k, float* v) const;
 
   // Codes the n oldest working rows into one page per layer: they leave the working set and end the view. token_start:
-  // trunk index of the first of them. n <= kMaxPageTokens. Returns the chunk of the new pages.
+  // trunk index of the first of them. n <= kMaxPageTokens. Returns the chunk of the new pages. Compact views only.
   Result<ChunkPtr> freeze(int32_t n, const CodecPlan& plan, int64_t token_start, const Digest128& fingerprint);
 
   // Working rows [first, first + n) as 16-bit pages, exactly; the sequence is unchanged. first is a view position,

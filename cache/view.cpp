@@ -5,12 +5,18 @@
 namespace recalld::cache {
 
 int32_t View::tokens(int layer) const {
-  int32_t count = 0;
-  for (const PagePtr& page : layers[static_cast<size_t>(layer)]) count += page->meta().n_tokens;
-  return count;
+  std::vector<int32_t> counts;
+  for (const PagePtr& page : layers[static_cast<size_t>(layer)]) {
+    const auto first = static_cast<size_t>(page->first_head());
+    const auto last = first + static_cast<size_t>(page->meta().n_kv_heads);
+    if (counts.size() < last) counts.resize(last);
+    for (size_t head = first; head < last; ++head) counts[head] += page->meta().n_tokens;
+  }
+  return counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
 }
 
 int32_t View::extent() const {
+  if (placement == Placement::kAsRotated) return query_start;
   int32_t longest = 0;
   for (size_t layer = 0; layer < layers.size(); ++layer) longest = std::max(longest, tokens(static_cast<int>(layer)));
   return longest;
