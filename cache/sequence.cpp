@@ -27,7 +27,8 @@ struct Sequence::Impl {
     }
   }
 
-  Status check_pages(size_t layer, const std::vector<PagePtr>& pages, const View& target) const;
+  // end: the position that the pages of a kAsRotated view stay before.
+  Status check_pages(size_t layer, const std::vector<PagePtr>& pages, Placement placement, int32_t end) const;
 
   void append_page(size_t layer, PagePtr page) {
     plans[layer].append(shape.layers[layer], *page);
@@ -45,11 +46,12 @@ struct Sequence::Impl {
   AttentionObserver* observer = nullptr;
 };
 
-Status Sequence::Impl::check_pages(size_t layer, const std::vector<PagePtr>& pages, const View& target) const {
+Status Sequence::Impl::check_pages(size_t layer, const std::vector<PagePtr>& pages, Placement placement,
+                                   int32_t end) const {
   const LayerShape& dims = shape.layers[layer];
   for (const PagePtr& page : pages) {
     const quant::PageMeta& meta = page->meta();
-    const bool compact = target.placement == Placement::kCompact;
+    const bool compact = placement == Placement::kCompact;
     const bool heads_fit = compact ? page->first_head() == 0 && meta.n_kv_heads == dims.n_kv_heads
                                    : page->first_head() + meta.n_kv_heads <= dims.n_kv_heads;
     if (meta.layer != static_cast<int32_t>(layer) || !heads_fit || meta.head_dim != dims.head_dim)
@@ -57,9 +59,9 @@ Status Sequence::Impl::check_pages(size_t layer, const std::vector<PagePtr>& pag
                               " heads of " + std::to_string(meta.head_dim) + ") in layer " + std::to_string(layer) +
                               " (" + std::to_string(dims.n_kv_heads) + " heads of " + std::to_string(dims.head_dim) +
                               ")");
-    if (!compact && meta.rope_start + meta.n_tokens > target.query_start)
+    if (!compact && meta.rope_start + meta.n_tokens > end)
       return invalid_argument("a page at position " + std::to_string(meta.rope_start) +
-                              " of a view whose query starts " + "at " + std::to_string(target.query_start));
+                              " of a view whose query starts " + "at " + std::to_string(end));
   }
   return ok_status();
 }
@@ -77,7 +79,7 @@ Status Sequence::set_view(View view) {
     return invalid_argument("a view of " + std::to_string(view.layers.size()) + " layers for a model of " +
                             std::to_string(n_layers));
   for (size_t layer = 0; layer < n_layers; ++layer) {
-    RECALLD_RETURN_IF_ERROR(impl_->check_pages(layer, view.layers[layer], view));
+    RECALLD_RETURN_IF_ERROR(impl_->check_pages(layer, view.layers[layer], view.placement, view.query_start));
   }
   impl_->rows.shrink(0);
   impl_->view = std::move(view);
@@ -91,7 +93,7 @@ Status Sequence::replace_layer(int layer, std::vector<PagePtr> pages) {
   const auto at = static_cast<size_t>(layer);
   if (impl_->view.placement != Placement::kAsRotated || at >= impl_->shape.layers.size())
     return failed_precondition("layer " + std::to_string(layer) + " cannot be replaced in this view");
-  RECALLD_RETURN_IF_ERROR(impl_->check_pages(at, pages, impl_->view));
+  RECALLD_RETURN_IF_ERROR(impl_->check_pages(at, pages, impl_->view.placement, length()));
   impl_->view.layers[at] = std::move(pages);
   impl_->plans[at] = LayerPlan(layer, impl_->shape.layers[at], impl_->view.layers[at], impl_->view.placement);
   return ok_status();

@@ -58,7 +58,8 @@ class Sequence {
   // Replaces the view. Pages must be of this shape's layers. Drops all working rows.
   Status set_view(View view);
   const View& view() const;
-  // Replaces the pages of one layer of a kAsRotated view; working rows stay. Errors as set_view.
+  // Replaces the pages of one layer of a kAsRotated view; working rows stay. The pages may hold copies of rows that are
+  // still working rows, provided that set_view drops those before the next step. Errors as set_view.
   Status replace_layer(int layer, std::vector<PagePtr> pages);
 
   // View position of the next token.
