@@ -1,6 +1,9 @@
 #include "episodes/policies/policy_cache.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <utility>
 
 namespace recalld::episodes {
 
@@ -18,11 +21,17 @@ double PolicyCache::entries_per_head(int layer) const {
   return heads.empty() ? 0 : static_cast<double>(count) / static_cast<double>(heads.size());
 }
 
-Result<PolicyCache> recode(const PolicyCache& cache, const cache::CodecPlan& plan, cache::MemoryPool& pool) {
+namespace {
+
+// Changes a decoded page before it is coded again: its place (meta) and its numbers.
+using PageChange = std::function<void(const cache::Page& page, quant::PageMeta& meta, std::vector<float>& k)>;
+
+Result<PolicyCache> rewrite(const PolicyCache& cache, const cache::CodecPlan& plan, cache::MemoryPool& pool,
+                            const PageChange& change) {
   if (plan.layers.size() != cache.view.layers.size())
     return invalid_argument("a codec plan of " + std::to_string(plan.layers.size()) + " layers for a cache of " +
                             std::to_string(cache.view.layers.size()));
-  PolicyCache coded = cache;
+  PolicyCache result = cache;
   std::vector<float> k, v;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const auto& codec = plan.layers[layer];
@@ -33,12 +42,13 @@ Result<PolicyCache> recode(const PolicyCache& cache, const cache::CodecPlan& pla
     RECALLD_ASSIGN_OR_RETURN(cache::PooledBuffer buffer, pool.allocate(bytes));
     const auto shared = std::make_shared<cache::PooledBuffer>(std::move(buffer));
     size_t offset = 0;
-    for (cache::PagePtr& page : coded.view.layers[layer]) {
-      const quant::PageMeta meta = page->meta();
+    for (cache::PagePtr& page : result.view.layers[layer]) {
+      quant::PageMeta meta = page->meta();
       k.resize(static_cast<size_t>(meta.n_tokens) * static_cast<size_t>(meta.n_kv_heads) *
                static_cast<size_t>(meta.head_dim));
       v.resize(k.size());
       RECALLD_RETURN_IF_ERROR(page->codec().decode_page(page->view(), k.data(), v.data()));
+      change(*page, meta, k);
       const size_t size = codec->page_bytes(meta.n_kv_heads, meta.head_dim, meta.n_tokens);
       const std::span<std::byte> out = shared->span().subspan(offset, size);
       RECALLD_RETURN_IF_ERROR(codec->encode_page(meta, k.data(), v.data(), out));
@@ -47,7 +57,40 @@ Result<PolicyCache> recode(const PolicyCache& cache, const cache::CodecPlan& pla
       offset += size;
     }
   }
-  return coded;
+  return result;
+}
+
+}  // namespace
+
+Result<PolicyCache> recode(const PolicyCache& cache, const cache::CodecPlan& plan, cache::MemoryPool& pool) {
+  return rewrite(cache, plan, pool, [](const cache::Page&, quant::PageMeta&, std::vector<float>&) {});
+}
+
+Result<PolicyCache> compacted(const PolicyCache& cache, const cache::CacheShape& shape, cache::MemoryPool& pool) {
+  int32_t extent = 0;
+  for (size_t layer = 0; layer < cache.view.layers.size(); ++layer)
+    extent = std::max(extent, cache.view.tokens(static_cast<int>(layer)));
+  // How many entries of its head stand before a page, by its layer and head; pages of a head come in order.
+  std::map<std::pair<int32_t, int32_t>, size_t> before;
+  const PageChange move = [&](const cache::Page& page, quant::PageMeta& meta, std::vector<float>& k) {
+    const auto& positions = cache.positions[static_cast<size_t>(meta.layer)][static_cast<size_t>(page.first_head())];
+    size_t& first = before[{meta.layer, page.first_head()}];
+    const int32_t start = extent - static_cast<int32_t>(positions.size());
+    const kernels::RopeSpec& rope = *shape.layers[static_cast<size_t>(meta.layer)].rope;
+    for (int32_t i = 0; i < meta.n_tokens; ++i) {
+      const auto index = static_cast<int32_t>(first) + i;
+      float* key = k.data() + static_cast<ptrdiff_t>(i) * meta.head_dim;
+      const int32_t offset = start + index - positions[static_cast<size_t>(index)];
+      kernels::RopeShift(rope, offset).rotate(1, meta.head_dim, key, static_cast<size_t>(meta.head_dim), key);
+    }
+    meta.rope_start = start + static_cast<int32_t>(first);
+    first += static_cast<size_t>(meta.n_tokens);
+  };
+  RECALLD_ASSIGN_OR_RETURN(const auto plain, quant::make_codec("none16"));
+  const cache::CodecPlan plan{std::vector(cache.view.layers.size(), plain)};
+  RECALLD_ASSIGN_OR_RETURN(PolicyCache result, rewrite(cache, plan, pool, move));
+  result.view.query_start = extent;
+  return result;
 }
 
 double survival(const PolicyCache& cache, const cache::CacheShape& shape, int32_t first, int32_t last) {

@@ -35,6 +35,11 @@ struct PolicyCache {
 // The same entries coded by another plan, page by page. The codecs' maps must be the same for all heads of a layer.
 Result<PolicyCache> recode(const PolicyCache& cache, const cache::CodecPlan& plan, cache::MemoryPool& pool);
 
+// The same entries moved together: in every head the newest kept entry stands right before the query, the others before
+// it without gaps, keys re-rotated and rounded to 16 bits again. The query begins where the longest head ends. This is
+// the position rule of StreamingLLM's paper, applied to any policy when the question comes.
+Result<PolicyCache> compacted(const PolicyCache& cache, const cache::CacheShape& shape, cache::MemoryPool& pool);
+
 // Share of the history's tokens [first, last) that was kept, averaged over the heads of the layers that evict (all
 // layers when none does): evidence survival.
 double survival(const PolicyCache& cache, const cache::CacheShape& shape, int32_t first, int32_t last);

@@ -1,7 +1,8 @@
 // StreamingLLM: the first tokens (attention sinks) and the newest. Xiao et al. 2023 (arXiv 2309.17453).
 //
 // The paper gives kept entries the positions of their place in the cache; here they keep their original ones, as all
-// policies do and as the comparison in EpiCache has it.
+// policies do and as the comparison in EpiCache has it. compacted() (policy_cache.h) moves them when the question
+// comes.
 #pragma once
 
 #include <memory>

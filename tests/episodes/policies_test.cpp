@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -317,6 +318,38 @@ TEST_F(PoliciesTest, KeptEntriesCanBeCoded) {
   EXPECT_EQ(coded.positions, cache.positions);
   EXPECT_LT(static_cast<double>(coded.bytes()), 0.36 * static_cast<double>(cache.bytes()));
   EXPECT_EQ(greedy(coded, 2).size(), 3U);
+}
+
+// Moved together, kept entries say what pages of the same tokens say in a compact view: there the query is rotated
+// instead of the keys.
+TEST_F(PoliciesTest, KeptEntriesCanBeMovedTogether) {
+  const std::vector<int32_t> history = prose(192);
+  const auto streaming = make_streamingllm({.sinks = 64});
+  const auto cache =
+      evicting_prefill(*engine_, pool_, history, *streaming, {.budget = 128, .block_tokens = 192}).value();
+  const auto moved = compacted(cache, shape(), *pool_).value();
+  EXPECT_EQ(moved.positions, cache.positions);
+  cache::Sequence trunk(shape(), pool_);
+  const runtime::StepRequest request{&trunk, history, runtime::Outputs::kNone, nullptr};
+  ASSERT_TRUE(engine_->step({&request, 1}).ok());
+  const cache::CodecPlan plain{std::vector(shape().layers.size(), quant::make_codec("none16").value())};
+  std::vector<cache::ChunkPtr> chunks;
+  for (int64_t first = 0; first < 192; first += 64) chunks.push_back(trunk.freeze(64, plain, first, {}).value());
+  cache::View view;
+  for (size_t layer = 0; layer < shape().layers.size(); ++layer)
+    view.layers.push_back({chunks[0]->pages[layer], chunks[2]->pages[layer]});
+  cache::Sequence composed(shape(), pool_), ours(shape(), pool_), apart(shape(), pool_);
+  ASSERT_TRUE(composed.set_view(view).ok());
+  ASSERT_TRUE(ours.set_view(moved.view).ok());
+  ASSERT_TRUE(apart.set_view(cache.view).ok());
+  EXPECT_EQ(ours.length(), 128);
+  const auto expected = next_logits(composed, 198), logits = next_logits(ours, 198), far = next_logits(apart, 198);
+  double difference = 0, other = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    difference += std::pow(static_cast<double>(logits[i] - expected[i]), 2);
+    other += std::pow(static_cast<double>(far[i] - expected[i]), 2);
+  }
+  EXPECT_LT(difference, 0.1 * other);
 }
 
 TEST_F(PoliciesTest, RefuseWhatCannotWork) {
