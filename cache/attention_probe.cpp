@@ -15,6 +15,7 @@ void AttentionProbe::on_queries(int layer, const float* q, int32_t n_tokens, int
   const int32_t skipped = std::clamp(rule_.first_query - first_position, 0, n_tokens);
   if (skipped == n_tokens) return;
   const LayerShape& dims = sequence_.shape().layers[static_cast<size_t>(layer)];
+  if (dims.window > 0) return;
   const KeyQueries queries{q + static_cast<ptrdiff_t>(skipped) * dims.n_heads * dims.head_dim, n_tokens - skipped,
                            first_position + skipped};
   for (int head = ith; head < dims.n_kv_heads; head += nth)

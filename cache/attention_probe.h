@@ -1,7 +1,8 @@
 // Adds up what the queries of some steps give to the keys of a sequence: the scores of eviction policies.
 //
-// Set on a sequence (Sequence::set_observer) while the steps run; memory is one float per key, layer and KV head, never
-// a matrix of scores. Threads: as AttentionObserver; the results are read between steps.
+// Layers with a sliding window are not looked at. Set on a sequence (Sequence::set_observer) while the steps run;
+// memory is one float per key, layer and KV head, never a matrix of scores. Threads: as AttentionObserver; the results
+// are read between steps.
 #pragma once
 
 #include <cstdint>
