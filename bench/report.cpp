@@ -25,6 +25,8 @@ std::string machine_name() {
 
 Report::Report(std::string bench, std::string model) : bench_(std::move(bench)), model_(std::move(model)) {}
 
+void Report::head(std::string name, std::string text) { head_.emplace_back(std::move(name), std::move(text)); }
+
 void Report::add(std::string name, double value, std::string unit, std::string against) {
   figures_.push_back({std::move(name), std::move(unit), std::move(against), value});
 }
@@ -45,11 +47,12 @@ Status Report::write(const std::string& path) const {
     figures.push_back(
         {{"name", figure.name}, {"value", figure.value}, {"unit", figure.unit}, {"against", figure.against}});
   const char* commit = std::getenv("RECALLD_COMMIT");
-  const boost::json::object report{{"bench", bench_},
-                                   {"model", model_},
-                                   {"machine", machine_name()},
-                                   {"commit", commit != nullptr ? commit : "unknown"},
-                                   {"figures", std::move(figures)}};
+  boost::json::object report{{"bench", bench_},
+                             {"model", model_},
+                             {"machine", machine_name()},
+                             {"commit", commit != nullptr ? commit : "unknown"}};
+  for (const auto& [name, text] : head_) report[name] = text;
+  report["figures"] = std::move(figures);
   std::ofstream file(path);
   file << boost::json::serialize(report) << "\n";
   if (!file.flush()) return internal_error("cannot write " + path);

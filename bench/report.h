@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -13,14 +14,17 @@ class Report {
   // bench: the name scripts/bench was called with; model: file name of the GGUF, or "" without one.
   Report(std::string bench, std::string model);
 
+  // What all figures of this run hold for ("split": "test"): a field of the file's head.
+  void head(std::string name, std::string text);
+
   // One figure. against: what it is a ratio to or a distance from ("libllama f16"), or "".
   void add(std::string name, double value, std::string unit, std::string against = "");
 
   // The figures as an aligned table on standard output.
   void print() const;
 
-  // {"bench", "model", "machine", "commit", "figures": [{"name", "value", "unit", "against"}]} to `path`.
-  // commit comes from the environment variable RECALLD_COMMIT, machine from /proc/cpuinfo.
+  // {"bench", "model", "machine", "commit", the fields of head(), "figures": [{"name", "value", "unit", "against"}]} to
+  // `path`. commit comes from the environment variable RECALLD_COMMIT, machine from /proc/cpuinfo.
   Status write(const std::string& path) const;
 
   // print(), then write() to RECALLD_BENCH_OUT when it is set. Returns main()'s exit code.
@@ -32,6 +36,7 @@ class Report {
     double value;
   };
   std::string bench_, model_;
+  std::vector<std::pair<std::string, std::string>> head_;
   std::vector<Figure> figures_;
 };
 
