@@ -21,7 +21,9 @@ Result<Evaluation> Evaluator::evaluate(const Composed& composed, const Asked& as
   std::vector<int32_t> prompt = composed.text;
   prompt.insert(prompt.end(), asked.prompt.begin(), asked.prompt.end());
   const int64_t started = clock.monotonic_ns();
-  RECALLD_RETURN_IF_ERROR(sequence_.set_view(composed.view));
+  cache::View view = composed.view;
+  view.layers.resize(sequence_.shape().layers.size());
+  RECALLD_RETURN_IF_ERROR(sequence_.set_view(std::move(view)));
   RECALLD_RETURN_IF_ERROR(read(prompt, runtime::Outputs::kLast));
   result.read_ms = static_cast<double>(clock.monotonic_ns() - started) / 1e6;
   const int32_t question_end = sequence_.length();

@@ -36,7 +36,7 @@ struct BuildCost {
 
 // What the question is read after.
 struct Composed {
-  cache::View view;
+  cache::View view;                 // no layers: no pages
   std::vector<int32_t> text;        // tokens read after the view, before the question
   std::vector<TokenRange> text_of;  // the history's tokens that they repeat
   // Where the view's pages do not say which tokens they hold (eviction inside pages): the share of the question's
