@@ -5,8 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "bench/recall/arms/registry.h"
-
 namespace recalld::bench {
 namespace {
 
@@ -18,7 +16,7 @@ std::string environment(const char* name) {
 // The models that scripts/bench knows by name.
 std::string model_path(const std::string& name) {
   if (name == "smollm2") return environment("RECALLD_MODEL");
-  if (name == "gemma3") return environment("RECALLD_GEMMA3_MODEL");
+  if (name == "gemma3") return environment("RECALLD_GEMMA_MODEL");
   return name;
 }
 
@@ -59,6 +57,11 @@ bool read_options(int argc, char** argv, Options* options, int* exit_code) {
   app.add_option("--redo", options->redo, "arms to measure again although records are there")->delimiter(',');
   app.add_flag("--plan", options->plan, "say what would be measured, and end");
   app.add_option("--out", options->out, "folder of records, table and plot (default: recall/ beside the figures)");
+  options->encoder = environment("RECALLD_ENCODER");
+  app.add_option("--encoder", options->encoder, "GGUF of the text encoder (default: RECALLD_ENCODER)");
+  options->calibration = "data/sample_prose.txt";
+  app.add_option("--calibration", options->calibration, "text that EpiCache's layer budgets are measured on")
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -72,6 +75,14 @@ bool read_options(int argc, char** argv, Options* options, int* exit_code) {
     options->out = (figures.empty() ? std::filesystem::path("build/bench") : figures.parent_path()) / "recall";
   }
   return true;
+}
+
+ArmOptions arm_options(const Options& options) {
+  return {.budgets = options.budgets,
+          .seed = options.seed,
+          .encoder = options.encoder,
+          .calibration = options.calibration,
+          .folder = options.out};
 }
 
 bool in_split(const Options& options, const std::string& id) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "bench/recall/arms/registry.h"
 
 namespace recalld::bench {
 
@@ -29,11 +30,16 @@ struct Options {
   std::vector<std::string> redo;
   bool plan = false;
   std::string out;
+  std::string encoder;      // GGUF
+  std::string calibration;  // text file
 };
 
 // Fills *options. False when the program should end at once with *exit_code (help was asked for, or an option is
 // wrong).
 bool read_options(int argc, char** argv, Options* options, int* exit_code);
+
+// What the arms need of it.
+ArmOptions arm_options(const Options& options);
 
 // True when a conversation belongs to the split.
 bool in_split(const Options& options, const std::string& id);

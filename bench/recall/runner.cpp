@@ -59,7 +59,7 @@ class Run {
     const HistoryOptions wanted{
         .max_tokens = options_.whole ? 0 : options_.prefix, .categories = options_.categories, .limit = options_.limit};
     RECALLD_ASSIGN_OR_RETURN(History history, make_history(conversation, tokenizer_, wanted));
-    RECALLD_ASSIGN_OR_RETURN(auto arms, make_arms(options_.arms, {options_.budgets, options_.seed}));
+    RECALLD_ASSIGN_OR_RETURN(auto arms, make_arms(options_.arms, arm_options(options_)));
     Work work{.history = std::move(history)};
     for (auto& arm : arms) work.jobs.push_back(plan_job(work.history, std::move(arm)));
     // The others are compared with what full thought of each answer.
@@ -192,8 +192,9 @@ class Run {
     // Pages of a conversation that is done need not stay in memory.
     for (Job& job : work.jobs) {
       const std::string name = job.arm->name();
-      const int budget = job.arm->budget();
-      RECALLD_ASSIGN_OR_RETURN(auto fresh, make_arms({name}, {{budget}, options_.seed}));
+      ArmOptions wanted = arm_options(options_);
+      wanted.budgets = {job.arm->budget()};
+      RECALLD_ASSIGN_OR_RETURN(auto fresh, make_arms({name}, wanted));
       for (auto& arm : fresh)
         if (arm->name() == name) job.arm = std::move(arm);
     }
@@ -243,7 +244,7 @@ class Run {
             .category = asked.question.category,
             .survival = std::max(in_pages, in_text),
             .covered = chosen >= 1 - 1e-9,
-            .view_tokens = composed.view.extent(),
+            .view_tokens = mean_tokens(composed.view),
             .text_tokens = static_cast<int64_t>(composed.text.size()),
             .bytes_touched = static_cast<int64_t>(composed.view.bytes() + rows + composed.extra_bytes),
             .run = run_id_};

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "bench/recall/arms/page_arms.h"
+#include "bench/recall/arms/policy_arms.h"
 #include "bench/recall/arms/text_arms.h"
 
 namespace recalld::bench {
@@ -15,6 +16,20 @@ struct Entry {
   std::function<std::unique_ptr<Arm>(int budget, const ArmOptions& options)> make;
 };
 
+Entry policy(const std::string& name) {
+  return {name, true, [name](int budget, const ArmOptions&) { return make_policy_arm(name, budget); }};
+}
+
+Entry epicache(const std::string& name, int episodes) {
+  return {name, true, [name, episodes](int budget, const ArmOptions& options) {
+            return make_epicache_arm(name, budget,
+                                     {.episodes = episodes,
+                                      .encoder = options.encoder,
+                                      .calibration = options.calibration,
+                                      .folder = options.folder});
+          }};
+}
+
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> all = {
       {"full", false, [](int, const ArmOptions&) { return make_full(); }},
@@ -23,6 +38,13 @@ const std::vector<Entry>& entries() {
       {"evidence_pages", false, [](int, const ArmOptions&) { return make_evidence_pages(); }},
       {"last", true, [](int budget, const ArmOptions&) { return make_last(budget); }},
       {"random", true, [](int budget, const ArmOptions& options) { return make_random(budget, options.seed); }},
+      policy("streamingllm"),
+      policy("h2o"),
+      policy("snapkv"),
+      policy("kvzip"),
+      policy("keydiff"),
+      epicache("epicache", 4),
+      epicache("epicache_one", 1),
   };
   return all;
 }

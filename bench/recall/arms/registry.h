@@ -10,8 +10,11 @@
 namespace recalld::bench {
 
 struct ArmOptions {
-  std::vector<int> budgets{512, 1024};  // tokens in the view of the arms that choose
+  std::vector<int> budgets{512, 1024};  // tokens in the view of the arms that choose; entries kept per KV head
   uint64_t seed = 1;
+  std::string encoder;      // GGUF of the text encoder
+  std::string calibration;  // text that layers' budgets are measured on
+  std::string folder;       // for what is measured once per model
 };
 
 // "full, none, ..." in the order of tables.

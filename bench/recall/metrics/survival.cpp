@@ -1,6 +1,7 @@
 #include "bench/recall/metrics/survival.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace recalld::bench {
 namespace {
@@ -32,6 +33,20 @@ double share_in_view(const cache::View& view, std::span<const TokenRange> eviden
     sum += share_in_ranges(ranges, evidence);
   }
   return sum / static_cast<double>(view.layers.size());
+}
+
+int64_t mean_tokens(const cache::View& view) {
+  double sum = 0;
+  for (const auto& pages : view.layers) {
+    int64_t entries = 0;
+    int32_t heads = 0;
+    for (const cache::PagePtr& page : pages) {
+      entries += int64_t{page->meta().n_tokens} * page->meta().n_kv_heads;
+      heads = std::max(heads, page->first_head() + page->meta().n_kv_heads);
+    }
+    if (heads > 0) sum += static_cast<double>(entries) / heads;
+  }
+  return view.layers.empty() ? 0 : std::llround(sum / static_cast<double>(view.layers.size()));
 }
 
 }  // namespace recalld::bench

@@ -1,6 +1,7 @@
 // How much of a question's evidence a view holds.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -15,5 +16,8 @@ double share_in_view(const cache::View& view, std::span<const TokenRange> eviden
 
 // Share of the evidence's tokens inside `ranges`.
 double share_in_ranges(std::span<const TokenRange> ranges, std::span<const TokenRange> evidence);
+
+// Tokens that a KV head sees, mean over all heads of all layers, rounded.
+int64_t mean_tokens(const cache::View& view);
 
 }  // namespace recalld::bench
