@@ -49,8 +49,34 @@ struct ChatRequest {
   bool remember = true;  // with a session: append the question and the answer to it
 };
 
+// A segment that an answer's view was given because of the question, and why.
+struct RecalledSegment {
+  int64_t first_turn = 0;
+  int32_t n_turns = 0;
+  int32_t n_tokens = 0;
+  std::optional<int64_t> first_ms, last_ms;  // when it was said
+  int32_t episode = -1;                      // -1: in none yet
+  double score = 0;                          // the sum of the signals (retrieval/segment_index.h)
+  double dense = 0, lexical = 0, neighbours = 0, speaker = 0, time = 0, prior = 0;
+  std::vector<std::string> words;  // of the question, found in it
+};
+
+struct RecalledEpisode {
+  int32_t id = 0;
+  std::string title;
+  std::optional<int64_t> first_ms, last_ms;
+};
+
 // What an answer was made from.
 struct RecallReport {
+  // Chosen by the question, in the view's order; empty when the whole history fits the view (chosen_by is "all").
+  std::vector<RecalledSegment> segments;
+  std::vector<RecalledEpisode> episodes;  // of these segments, by id
+  std::string chosen_by = "all";          // "all", "question", "recent": what decided on the view
+  double margin = 0;                      // of the ranking: how clear the best episode was
+  int64_t chosen_tokens = 0;              // of `segments`
+  int64_t recent_tokens = 0;              // of the newest tokens, that every answer sees
+  double search_ms = 0;                   // embedding the question and ranking
   int64_t tokens_reused = 0;   // history tokens taken from memory, not read again
   int64_t tokens_read = 0;     // prompt tokens that went through the model for this answer
   int64_t tokens_pending = 0;  // history tokens not yet in memory
@@ -95,7 +121,20 @@ struct SessionInfo {
   std::string style;  // "template" or "plain": how turns are written for the model
 };
 
+struct EpisodeInfo {
+  int32_t id = 0;
+  std::string title;
+  std::optional<int64_t> first_ms, last_ms;
+  int64_t segments = 0, turns = 0, tokens = 0;
+};
+
 struct MemoryInfo {
+  std::vector<EpisodeInfo> episodes;  // by id
+  int64_t segments = 0;
+  int64_t segments_pending = 0;  // read, but not embedded yet: found by words alone until then
+  std::string encoder;           // what embeds: "all-MiniLM-L6-v2", or the model's own states
+  std::string reading;           // the reading policy
+  int64_t recall_tokens = 0;     // the budget of a view; 0: everything that fits the window
   int64_t turns = 0;
   int64_t tokens_total = 0;  // of the transcript as the model reads it
   int64_t tokens_ready = 0;  // in memory
