@@ -95,7 +95,7 @@ Status Sequence::replace_layer(int layer, std::vector<PagePtr> pages) {
     return failed_precondition("layer " + std::to_string(layer) + " cannot be replaced in this view");
   RECALLD_RETURN_IF_ERROR(impl_->check_pages(at, pages, impl_->view.placement, length()));
   impl_->view.layers[at] = std::move(pages);
-  impl_->plans[at] = LayerPlan(layer, impl_->shape.layers[at], impl_->view.layers[at], impl_->view.placement);
+  impl_->plans[at] = LayerPlan(layer, impl_->shape.layers[at], impl_->view.layers[at], impl_->view.placement, 0);
   return ok_status();
 }
 
@@ -116,7 +116,8 @@ void Sequence::weigh_keys(int layer, int head, const KeyQueries& queries, int32_
   const int32_t group = dims.n_heads / dims.n_kv_heads;
   gather_rows(dims, head, queries.q, queries.n_tokens, scratch.rows);
   scratch.variants.resize(static_cast<size_t>(plan.n_variants()) * scratch.rows.size());
-  plan.make_variants(head, queries.n_tokens * group, scratch.rows.data(), scratch.variants.data());
+  const std::vector<uint8_t> all(static_cast<size_t>(plan.n_variants()), 1);
+  plan.make_variants(head, queries.n_tokens * group, scratch.rows.data(), all, scratch.variants.data());
   scratch.positions.resize(static_cast<size_t>(queries.n_tokens));
   std::iota(scratch.positions.begin(), scratch.positions.end(), queries.first_position);
 
