@@ -13,26 +13,15 @@
 
 namespace recalld::kernels {
 
-// Blocks of 32 weights: a half scale, a half minimum (Q4_1 alone), the fifth bits (Q5_0 alone: bit i is weight i), the
-// codes. 4-bit codes: low nibbles are weights 0 to 15, high nibbles 16 to 31. offset is subtracted from the codes of
-// Q4_0 (8), Q5_0 (16) and, taken as unsigned bytes, Q8_0 (128).
-enum class WeightFormat { kQ4_0, kQ4_1, kQ5_0, kQ8_0 };
+// Blocks of 32 weights: a half scale, a half minimum (Q4_1 alone), the codes. 4-bit codes: low nibbles are weights 0 to
+// 15, high nibbles 16 to 31. offset is subtracted from the codes of 0, 8 and, taken as unsigned bytes, 128.
+enum class WeightFormat { kQ4_0, kQ4_1, kQ8_0 };
 
 inline constexpr int kWeightBlock = 32;
 inline constexpr int kMatmulRows = 16;  // rows of a tile
 
 constexpr size_t weight_block_bytes(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kQ4_0:
-      return 18;
-    case WeightFormat::kQ4_1:
-      return 20;
-    case WeightFormat::kQ5_0:
-      return 22;
-    case WeightFormat::kQ8_0:
-      break;
-  }
-  return 34;
+  return format == WeightFormat::kQ4_0 ? 18 : format == WeightFormat::kQ4_1 ? 20 : 34;
 }
 
 struct WeightMatrix {

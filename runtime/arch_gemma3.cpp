@@ -69,8 +69,10 @@ class Gemma3 final : public Architecture {
     if (!(softcap >= 0 && softcap < 1e12)) return damaged(softcap_key);
     hparams->logit_softcap = static_cast<float>(softcap);
     if (hparams->layers.size() == kLayersOf27B) {
-      for (LayerHparams& layer : hparams->layers)
-        layer.attention_scale = 1.0F / std::sqrt(static_cast<float>(hparams->n_embd / layer.n_heads));
+      for (LayerHparams& layer : hparams->layers) {
+        const int32_t width = hparams->n_embd / layer.n_heads;
+        layer.attention_scale = 1.0F / std::sqrt(static_cast<float>(width));
+      }
     }
     return set_windows(file, hparams);
   }

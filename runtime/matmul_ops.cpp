@@ -15,8 +15,6 @@ std::optional<kernels::WeightFormat> format_of(ggml_type type) {
       return kernels::WeightFormat::kQ4_0;
     case GGML_TYPE_Q4_1:
       return kernels::WeightFormat::kQ4_1;
-    case GGML_TYPE_Q5_0:
-      return kernels::WeightFormat::kQ5_0;
     case GGML_TYPE_Q8_0:
       return kernels::WeightFormat::kQ8_0;
     default:

@@ -11,7 +11,7 @@ namespace recalld::runtime {
 namespace {
 
 // Changes whenever the same model and text give other keys and values than before.
-constexpr uint64_t kNumericsVersion = 3;
+constexpr uint64_t kNumericsVersion = 2;
 
 Status bind_weights(const Architecture& architecture, const Hparams& hparams, Weights* weights) {
   WeightBinder binder(weights);

@@ -27,12 +27,9 @@ constexpr int32_t kTileTokens = 12;
 constexpr int kTokensAtOnce = 4;
 
 template <WeightFormat format>
-constexpr int kHeaderBytes = format == WeightFormat::kQ5_0   ? 6
-                             : format == WeightFormat::kQ4_1 ? 4
-                                                             : 2;
+constexpr int kHeaderBytes = format == WeightFormat::kQ4_1 ? 4 : 2;
 template <WeightFormat format>
 constexpr int kOffsetShift = format == WeightFormat::kQ4_0   ? 3
-                             : format == WeightFormat::kQ5_0 ? 4
                              : format == WeightFormat::kQ8_0 ? 7
                                                              : 0;
 template <WeightFormat format>
@@ -48,13 +45,6 @@ RECALLD_VNNI_INLINE __m512i join(__m128i a, __m128i b, __m128i c, __m128i d) {
   const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
   const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-
-// The fifth bits of the weights of a Q5_0 block.
-RECALLD_VNNI_INLINE uint64_t fifth_bits(const std::byte* block) {
-  uint32_t bits;
-  std::memcpy(&bits, block + 2, sizeof bits);
-  return bits;
 }
 
 // Four blocks of a row as unsigned codes, with scales and minima in the lanes of their block.
@@ -80,17 +70,6 @@ RECALLD_VNNI_INLINE RowGroup load_group(const std::byte* at) {
     const __m512i nibble = _mm512_set1_epi8(15);
     group.low = _mm512_and_si512(first, nibble);
     group.high = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
-  }
-  if constexpr (format == WeightFormat::kQ5_0) {
-    uint64_t low = 0;
-    uint64_t high = 0;
-    for (int b = 0; b < 4; ++b) {
-      const uint64_t bits = fifth_bits(at + b * kBytes);
-      low |= (bits & 0xFFFF) << 16 * b;
-      high |= bits >> 16 << 16 * b;
-    }
-    group.low = _mm512_or_si512(group.low, _mm512_maskz_set1_epi8(low, 16));
-    group.high = _mm512_or_si512(group.high, _mm512_maskz_set1_epi8(high, 16));
   }
   // Half scale and, in the upper half of the dword, half minimum (other formats: the first two codes, unused).
   int32_t header[4];
@@ -180,11 +159,6 @@ RECALLD_VNNI void expand_row(const std::byte* row, int32_t n_blocks, int r, cons
       const __m128i nibble = _mm_set1_epi8(15);
       low = _mm_and_si128(first, nibble);
       high = _mm_and_si128(_mm_srli_epi16(first, 4), nibble);
-    }
-    if constexpr (format == WeightFormat::kQ5_0) {
-      const uint64_t bits = fifth_bits(at);
-      low = _mm_or_si128(low, _mm_maskz_set1_epi8(static_cast<__mmask16>(bits), 16));
-      high = _mm_or_si128(high, _mm_maskz_set1_epi8(static_cast<__mmask16>(bits >> 16), 16));
     }
     alignas(16) int32_t quads[8];
     _mm_store_si128(reinterpret_cast<__m128i*>(quads), low);
@@ -363,8 +337,6 @@ void multiply(const WeightMatrix& weights, const ActivationGroup* x, int32_t n_t
       return multiply_format<WeightFormat::kQ4_0>(weights, x, n_tokens, row_begin, row_end, out, out_stride, scratch);
     case WeightFormat::kQ4_1:
       return multiply_format<WeightFormat::kQ4_1>(weights, x, n_tokens, row_begin, row_end, out, out_stride, scratch);
-    case WeightFormat::kQ5_0:
-      return multiply_format<WeightFormat::kQ5_0>(weights, x, n_tokens, row_begin, row_end, out, out_stride, scratch);
     case WeightFormat::kQ8_0:
       return multiply_format<WeightFormat::kQ8_0>(weights, x, n_tokens, row_begin, row_end, out, out_stride, scratch);
   }

@@ -26,17 +26,14 @@ Block read_block(WeightFormat format, const std::byte* bytes) {
   Block block;
   block.scale = read_half(bytes);
   if (format == WeightFormat::kQ4_1) block.min = read_half(bytes + 2);
-  uint32_t fifth = 0;
-  if (format == WeightFormat::kQ5_0) std::memcpy(&fifth, bytes + 2, sizeof fifth);
-  const std::byte* codes = bytes + (format == WeightFormat::kQ5_0 ? 6 : format == WeightFormat::kQ4_1 ? 4 : 2);
-  const int32_t offset = format == WeightFormat::kQ5_0 ? 16 : format == WeightFormat::kQ4_0 ? 8 : 0;
+  const std::byte* codes = bytes + (format == WeightFormat::kQ4_1 ? 4 : 2);
+  const int32_t offset = format == WeightFormat::kQ4_0 ? 8 : 0;
   for (int i = 0; i < kWeightBlock; ++i) {
     if (format == WeightFormat::kQ8_0) {
       block.q[i] = static_cast<int8_t>(codes[i]);
     } else {
       const auto byte = static_cast<uint8_t>(codes[i % 16]);
-      const auto high = static_cast<int32_t>(fifth >> i & 1U) * 16;
-      block.q[i] = (i < 16 ? byte & 15 : byte >> 4) + high - offset;
+      block.q[i] = (i < 16 ? byte & 15 : byte >> 4) - offset;
     }
   }
   return block;

@@ -20,8 +20,7 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const WeightFormat format :
-       {WeightFormat::kQ4_0, WeightFormat::kQ4_1, WeightFormat::kQ5_0, WeightFormat::kQ8_0}) {
+  for (const WeightFormat format : {WeightFormat::kQ4_0, WeightFormat::kQ4_1, WeightFormat::kQ8_0}) {
     for (const int32_t n_in : {32, 64, 96, 128, 160, 576, 1536}) {
       for (const int32_t n_out : {1, 7, 16, 33, 64}) all.push_back({format, n_in, n_out});
     }

@@ -55,8 +55,6 @@ std::vector<Case> cases() {
   SyntheticModel llama_q4_1 = llama;
   llama_q4_1.type = GGML_TYPE_Q4_1;
   llama_q4_1.n_ff = 160;
-  SyntheticModel llama_q5_0 = llama_q4_1;
-  llama_q5_0.type = GGML_TYPE_Q5_0;
   SyntheticModel qwen2 = llama;
   qwen2.architecture = "qwen2";
   qwen2.rope_base = 1e6F;
@@ -92,7 +90,6 @@ std::vector<Case> cases() {
           {"llama_q8_0", llama_q8, kQuantized},
           {"llama_q4_0", llama_q4_0, kQuantized},
           {"llama_q4_1", llama_q4_1, kQuantized},
-          {"llama_q5_0", llama_q5_0, kQuantized},
           {"qwen2", qwen2, kFloat},
           {"qwen2_q8_0", qwen2_q8, kQuantized},
           {"qwen3", qwen3, kFloat},
