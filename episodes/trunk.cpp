@@ -127,11 +127,7 @@ Status Trunk::code_old_pages() {
 }
 
 Status Trunk::begin_block() {
-  BlockStart block{block_start_, 0};
-  if (!groups_.empty()) {
-    const retrieval::Segment& last = segments()[static_cast<size_t>(groups_.back().segment)];
-    block.n_segments = groups_.back().segment + (last.token_first + last.n_tokens <= block_start_ ? 1 : 0);
-  }
+  const BlockStart block{block_start_, groups_.empty() ? 0 : groups_.back().segment + 1};
   const ReadingLimits limits{options_.view_tokens, options_.window_tokens - longest_block(options_),
                              options_.recent_tokens};
   RECALLD_ASSIGN_OR_RETURN(view_, groups_to_read_with(options_.reading, groups_, block, limits, ranker_));
@@ -171,6 +167,7 @@ Result<std::vector<retrieval::PageGroup>> Trunk::tail() const {
 Result<Trunk::Unsaved> Trunk::unsaved() {
   // Pages that a lack of memory left undone: what is saved is a whole number of blocks and a tail.
   if (block_is_over()) RECALLD_RETURN_IF_ERROR(settle());
+  for (size_t i = first_changed_; i < groups_.size(); ++i) RECALLD_RETURN_IF_ERROR(load(i).status());
   RECALLD_ASSIGN_OR_RETURN(std::vector<retrieval::PageGroup> rows, tail());
   return Unsaved{first_changed_, std::move(rows), n_tokens_ > block_start_ ? view_ : std::vector<size_t>()};
 }
@@ -183,16 +180,17 @@ void Trunk::mark_saved() {
 
 Status Trunk::restore(std::vector<retrieval::PageGroup> groups, const std::vector<cache::ChunkPtr>& tail,
                       std::vector<size_t> view) {
-  int64_t tokens = 0, stored = 0;
-  for (const retrieval::PageGroup& group : groups) stored += group.n_tokens;
-  if (stored > segmenter_.n_tokens()) return corrupt("stored pages hold more tokens than the transcript has");
-  for (retrieval::PageGroup& group : groups) {
+  int64_t tokens = 0;
+  for (const retrieval::PageGroup& group : groups) {
     if (group.token_start != tokens || group.n_tokens <= 0) return corrupt("stored pages do not continue each other");
-    const Piece piece = piece_at(tokens, stored);
+    tokens += group.n_tokens;
+  }
+  if (tokens > segmenter_.n_tokens()) return corrupt("stored pages hold more tokens than the transcript has");
+  for (retrieval::PageGroup& group : groups) {
+    const Piece piece = piece_at(group.token_start, tokens);
     if (piece.n_tokens != group.n_tokens) return corrupt("stored pages do not follow the segments of the transcript");
     group.pinned = piece.pinned;
     group.segment = piece.segment;
-    tokens += group.n_tokens;
   }
   for (const size_t group : view)
     if (group >= groups.size()) return corrupt("a stored view names a page that is not there");

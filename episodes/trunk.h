@@ -86,8 +86,8 @@ class Trunk {
   // The newest tokens, not in pages yet, as 16-bit page groups that continue groups(), cut in the same way. Copies.
   Result<std::vector<retrieval::PageGroup>> tail() const;
 
-  // What changed since the last mark_saved: groups from `first_changed` on are new or coded anew. view: the groups that
-  // the tail's tokens see.
+  // What changed since the last mark_saved: groups from `first_changed` on are new or coded anew, and loaded. view: the
+  // groups that the tail's tokens see.
   struct Unsaved {
     size_t first_changed = 0;
     std::vector<retrieval::PageGroup> tail;

@@ -146,6 +146,27 @@ TEST_F(TrunkTest, SavesBetweenBlocksAddUpToTheTrunk) {
   EXPECT_EQ(greedy(trunk, 8), greedy(restored, 8));
 }
 
+TEST_F(TrunkTest, RecentPagesThatNoBlockSeesAreThereToBeSaved) {
+  TrunkOptions some = options("turboquant-4");
+  some.reading = ReadingPolicy::kSinks;
+  some.recent_tokens = 150;
+  some = finished(some);
+  Trunk trunk = make(some);
+  read_to(trunk, 170, 1000);
+  Disk disk;
+  disk.save(trunk);
+  Trunk restored = make(some);
+  restored.set_loader(disk.loader());
+  announce_to(restored, 170);
+  ASSERT_TRUE(restored.restore(disk.groups(), disk.tail, disk.view).ok());
+  read_to(restored, 262, 1000);
+  disk.save(restored);
+  read_to(trunk, 262, 1000);
+  ASSERT_EQ(disk.chunks.size(), trunk.groups().size());
+  for (size_t i = 0; i < disk.chunks.size(); ++i)
+    EXPECT_TRUE(same_bytes(*disk.chunks[i], *trunk.load(i).value())) << "page group " << i;
+}
+
 TEST_F(TrunkTest, ACancelledReadLeavesTheTrunkAsItWas) {
   Trunk trunk = make(options("turboquant-4"));
   read_to(trunk, 62, 1000);
@@ -175,6 +196,7 @@ TEST_F(TrunkTest, PagesThatDoNotFollowTheTranscriptAreRefused) {
   };
   EXPECT_EQ(restore({{0, 8}, {8, 18}, {26, 27}}, {}), StatusCode::kOk);
   EXPECT_EQ(restore({{0, 8}, {9, 17}}, {}), StatusCode::kCorrupt);
+  EXPECT_EQ(restore({{0, 8}, {8, -8}}, {}), StatusCode::kCorrupt);
   EXPECT_EQ(restore({{0, 8}, {8, 20}, {28, 25}}, {}), StatusCode::kCorrupt);
   EXPECT_EQ(restore({{0, 8}, {8, 18}, {26, 27}, {53, 32}}, {}), StatusCode::kCorrupt);
   EXPECT_EQ(restore({{0, 8}, {8, 18}}, {2}), StatusCode::kCorrupt);
