@@ -5,8 +5,11 @@
 namespace recalld::retrieval {
 
 std::pair<size_t, size_t> groups_of(std::span<const PageGroup> groups, int32_t segment) {
-  const auto range = std::ranges::equal_range(groups, segment, {}, &PageGroup::segment);
-  return {static_cast<size_t>(range.begin() - groups.begin()), static_cast<size_t>(range.end() - groups.begin())};
+  const auto first = std::lower_bound(groups.begin(), groups.end(), segment,
+                                      [](const PageGroup& group, int32_t s) { return group.segment < s; });
+  const auto end = std::upper_bound(first, groups.end(), segment,
+                                    [](int32_t s, const PageGroup& group) { return s < group.segment; });
+  return {static_cast<size_t>(first - groups.begin()), static_cast<size_t>(end - groups.begin())};
 }
 
 size_t recent_from(std::span<const PageGroup> groups, int64_t max_tokens) {
