@@ -1,5 +1,5 @@
-// A segment: a few consecutive turns of a session, the unit that is embedded, clustered, ranked and shown to a question.
-// Its tokens fill page groups of their own, so choosing segments is choosing whole pages.
+// A segment: a few consecutive turns of a session, the unit that is embedded, clustered, ranked and shown to a
+// question. Its tokens fill page groups of their own, so choosing segments is choosing whole pages.
 #pragma once
 
 #include <cstdint>
