@@ -33,7 +33,8 @@ Status check_segmenter_options(const SegmenterOptions& options) {
   return check("segment_tokens", options.max_tokens, 16, 4096);
 }
 
-void Segmenter::push(const TurnText& turn, int32_t n_tokens) {
+void Segmenter::push(const TurnText& turn, int32_t n_tokens, const DateLine& date) {
+  if (date.n > 0) date_lines_.emplace_back(n_tokens_ + date.first, date.n);
   const bool moved = n_turns_ > 0 && time_moves(last_ms_, turn.time_ms);
   if (open_ && (moved || segments_.back().n_tokens + n_tokens > options_.max_tokens)) open_ = false;
   if (n_tokens > options_.max_tokens) {

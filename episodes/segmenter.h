@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -26,19 +27,28 @@ struct SegmenterOptions {
 // kInvalidArgument, naming the number and its range.
 Status check_segmenter_options(const SegmenterOptions& options);
 
+// Where the date line lies among a turn's tokens; n = 0 for none.
+struct DateLine {
+  int32_t first = 0;
+  int32_t n = 0;
+};
+
 class Segmenter {
  public:
   explicit Segmenter(const SegmenterOptions& options) : options_(options) {}
 
   // The next turn of the transcript. n_tokens: all its tokens, date line and markup included (of the first turn also
   // what the transcript starts with); 0 or more.
-  void push(const TurnText& turn, int32_t n_tokens);
+  void push(const TurnText& turn, int32_t n_tokens, const DateLine& date = {});
 
   // In order; their tokens continue each other from 0. The text of a cut turn is shared out in proportion to the
   // tokens, at white space where there is some.
   const std::vector<retrieval::Segment>& segments() const { return segments_; }
   // How many of them, from the first, no further turn can change. The others (at most one) may grow.
   size_t n_closed() const { return open_ ? segments_.size() - 1 : segments_.size(); }
+
+  // Date lines as ranges of tokens [first, first + n), ascending.
+  const std::vector<std::pair<int64_t, int32_t>>& date_lines() const { return date_lines_; }
 
   int64_t n_turns() const { return n_turns_; }
   int64_t n_tokens() const { return n_tokens_; }
@@ -51,6 +61,7 @@ class Segmenter {
 
   SegmenterOptions options_;
   std::vector<retrieval::Segment> segments_;
+  std::vector<std::pair<int64_t, int32_t>> date_lines_;
   bool open_ = false;  // the last segment may grow
   std::optional<int64_t> last_ms_;
   int64_t n_turns_ = 0, n_tokens_ = 0;

@@ -86,15 +86,30 @@ Status Trunk::read(runtime::Engine& engine, std::span<const int32_t> tokens, con
   return ok_status();
 }
 
+int64_t Trunk::pinned_end() const {
+  int64_t end = options_.pinned_tokens;
+  for (const auto& [first, n] : segmenter_.date_lines()) {
+    if (first >= options_.pinned_tokens) break;
+    end = std::max(end, first + n);
+  }
+  return end;
+}
+
 Trunk::Piece Trunk::piece_at(int64_t first, int64_t end) const {
   const size_t index = segmenter_.segment_at(first);
   const retrieval::Segment& segment = segmenter_.segments()[index];
-  const bool pinned = first < options_.pinned_tokens;
+  const int64_t pinned_end = this->pinned_end();
+  const bool pinned = first < pinned_end;
   const int64_t page = options_.page_tokens;
   int64_t cut = segment.token_first + ((first - segment.token_first) / page + 1) * page;
   cut = std::min({cut, segment.token_first + segment.n_tokens, end});
-  if (pinned) cut = std::min<int64_t>(cut, options_.pinned_tokens);
-  return {static_cast<int32_t>(cut - first), static_cast<int32_t>(index), pinned};
+  if (pinned) cut = std::min(cut, pinned_end);
+  const auto& dates = segmenter_.date_lines();
+  const auto date = std::lower_bound(dates.begin(), dates.end(), first,
+                                     [](const auto& line, int64_t token) { return line.first + line.second <= token; });
+  const bool in_date = !pinned && date != dates.end() && date->first <= first;
+  if (!pinned && date != dates.end()) cut = std::min(cut, in_date ? date->first + date->second : date->first);
+  return {static_cast<int32_t>(cut - first), static_cast<int32_t>(index), pinned, in_date};
 }
 
 Status Trunk::settle() {
@@ -103,7 +118,7 @@ Status Trunk::settle() {
     const Piece piece = piece_at(paged_tokens_, n_tokens_);
     RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
                              sequence_.freeze(piece.n_tokens, plain, paged_tokens_, options_.fingerprint));
-    groups_.push_back({paged_tokens_, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment});
+    groups_.push_back({paged_tokens_, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment, piece.date});
     paged_tokens_ += piece.n_tokens;
   }
   // The view goes first: it holds pages that coding replaces.
@@ -158,7 +173,7 @@ Result<std::vector<retrieval::PageGroup>> Trunk::tail() const {
     RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
                              sequence_.export_rows(sequence_.length() - static_cast<int32_t>(n_tokens_ - first),
                                                    piece.n_tokens, first, options_.fingerprint));
-    groups.push_back({first, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment});
+    groups.push_back({first, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment, piece.date});
     first += piece.n_tokens;
   }
   return groups;
@@ -191,6 +206,7 @@ Status Trunk::restore(std::vector<retrieval::PageGroup> groups, const std::vecto
     if (piece.n_tokens != group.n_tokens) return corrupt("stored pages do not follow the segments of the transcript");
     group.pinned = piece.pinned;
     group.segment = piece.segment;
+    group.date = piece.date;
   }
   for (const size_t group : view)
     if (group >= groups.size()) return corrupt("a stored view names a page that is not there");
@@ -239,7 +255,7 @@ Status read_turns(Trunk& trunk, runtime::Engine& engine, std::span<const TurnTok
   size_t next = 0;
   while (next < turns.size() || !waiting.empty()) {
     for (; next < turns.size() && !trunk.block_end().has_value(); ++next) {
-      trunk.push(turns[next].turn, static_cast<int32_t>(turns[next].tokens.size()));
+      trunk.push(turns[next].turn, static_cast<int32_t>(turns[next].tokens.size()), turns[next].date);
       waiting.insert(waiting.end(), turns[next].tokens.begin(), turns[next].tokens.end());
     }
     const auto count = std::min(waiting.size(), static_cast<size_t>(trunk.room()));

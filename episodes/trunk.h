@@ -7,9 +7,11 @@
 // the same entries (up to the rounding of matrix products, whose order of additions may depend on how many tokens are
 // multiplied together). A block never has more than block_tokens - 1 + segments.max_tokens tokens.
 //
-// At a block's end all its rows become page groups, cut at pinned_tokens, at segment ends, and every page_tokens inside
-// a longer segment: any choice of segments is a list of whole pages, and each token is stored once. Groups that ended
-// recent_tokens ago or earlier are coded by the plan, the younger and the pinned ones stay in 16 bits.
+// At a block's end all its rows become page groups, cut at pinned_tokens, at segment ends, before and after date lines,
+// and every page_tokens inside a longer segment: any choice of segments, each with the date line that holds for it, is
+// a list of whole pages, and each token is stored once. A date line that begins among the pinned tokens is pinned
+// whole. Groups that ended recent_tokens ago or earlier are coded by the plan, the younger and the pinned ones stay in
+// 16 bits.
 //
 // Blocks are read at compact positions after their view, so positions stay inside window_tokens and memory is bounded
 // by view + recent + block for a history of any length, once pages that are saved can be loaded again (set_loader).
@@ -67,7 +69,9 @@ class Trunk {
 
   // Announces the next turn and how many tokens it has. Only announced tokens can be read; a turn that must not be read
   // yet must not be announced.
-  void push(const TurnText& turn, int32_t n_tokens) { segmenter_.push(turn, n_tokens); }
+  void push(const TurnText& turn, int32_t n_tokens, const DateLine& date = {}) {
+    segmenter_.push(turn, n_tokens, date);
+  }
   const Segmenter& segmenter() const { return segmenter_; }
   // Segments of the turns announced. Those within n_tokens() have been read.
   const std::vector<retrieval::Segment>& segments() const { return segmenter_.segments(); }
@@ -116,12 +120,14 @@ class Trunk {
  private:
   struct Piece {
     int32_t n_tokens, segment;
-    bool pinned;
+    bool pinned, date;
   };
 
   std::optional<int64_t> end_of_block(int64_t start) const;
   // The group that begins at token `first`, all of [first, end) being known.
   Piece piece_at(int64_t first, int64_t end) const;
+  // pinned_tokens, or where a date line ends that begins among them.
+  int64_t pinned_end() const;
   bool block_is_over() const { return end_of_block(block_start_) == n_tokens_; }
   Status settle();
   Status code_old_pages();
@@ -150,6 +156,7 @@ class Trunk {
 struct TurnTokens {
   TurnText turn;
   std::vector<int32_t> tokens;
+  DateLine date = {};
 };
 
 // Announces and reads whole turns, as many in a step as a block takes. Whatever remains of the turn announced last must

@@ -42,14 +42,23 @@ std::vector<size_t> view_groups_for(std::span<const PageGroup> groups, std::span
     taken[i] = true;
   }
   for (size_t i = recent; i < groups.size(); ++i) taken[i] = true;
+  const auto add_date_of = [&](size_t group) {
+    while (group > 0 && !groups[group].date) --group;
+    if (!groups[group].date || taken[group]) return;
+    chosen.push_back(group);
+    taken[group] = true;
+  };
   for (const int32_t segment : segments) {
     const auto [first, end] = groups_of(groups, segment);
+    if (first == end) continue;
+    add_date_of(first);
     for (size_t i = first; i < end; ++i) {
       if (taken[i]) continue;
       chosen.push_back(i);
       taken[i] = true;
     }
   }
+  if (recent < groups.size()) add_date_of(recent);
   for (size_t i = recent; i < groups.size(); ++i)
     if (!groups[i].pinned) chosen.push_back(i);
   return chosen;

@@ -21,6 +21,7 @@ struct PageGroup {
   bool pinned = false;    // attention sinks: in every view, first
   cache::ChunkPtr chunk;  // null while it is on disk only
   int32_t segment = -1;   // index of the segment whose tokens these are; -1: not known
+  bool date = false;      // a date line, which holds for all segments from its own to the next date line
 };
 
 // The groups [first, second) of a segment, by binary search; empty when it has none in `groups`.
@@ -37,8 +38,9 @@ std::vector<size_t> choose_recent(std::span<const PageGroup> groups, int64_t max
 
 // Indices of `groups` for a view of chosen segments: all pinned groups, then the groups of `segments` in the given
 // order, then the groups from `recent` on in trunk order (see recent_from; the newest rows, that are not paged yet, are
-// the last groups and belong to every answer). No group twice: what is recent or pinned stays there. Segments without
-// groups are passed over.
+// the last groups and belong to every answer). Before each of these comes the date line that holds for it, unless that
+// is in the view already. No group twice: what is recent or pinned stays there. Segments without groups are passed
+// over.
 std::vector<size_t> view_groups_for(std::span<const PageGroup> groups, std::span<const int32_t> segments,
                                     size_t recent);
 

@@ -57,7 +57,6 @@ class Builder {
 
   void choose_questions() {
     for (const Question& question : conversation_.questions) {
-      if (options_.limit > 0 && static_cast<int>(history_.questions.size()) >= options_.limit) return;
       const auto& wanted = options_.categories;
       if (std::find(wanted.begin(), wanted.end(), question.category) == wanted.end()) continue;
       if (question.gold.empty() || question.evidence.empty()) continue;
@@ -67,6 +66,7 @@ class Builder {
                   .gold = tokenizer_.tokenize(" " + question.gold)};
       history_.questions.push_back(std::move(asked));
     }
+    thin_out();
   }
 
   History finish() {
@@ -76,6 +76,14 @@ class Builder {
   }
 
  private:
+  void thin_out() {
+    const size_t n = history_.questions.size(), wanted = static_cast<size_t>(options_.limit);
+    if (wanted == 0 || wanted >= n) return;
+    std::vector<Asked> kept;
+    for (size_t i = 0; i < wanted; ++i) kept.push_back(std::move(history_.questions[i * n / wanted]));
+    history_.questions = std::move(kept);
+  }
+
   static int64_t first_token(const TurnTokens& place) {
     return place.header.n > 0 ? place.header.first : place.words.first;
   }

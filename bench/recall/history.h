@@ -36,7 +36,7 @@ struct Asked {
 struct HistoryOptions {
   int64_t max_tokens = 0;  // whole turns up to this many; 0 for the whole conversation
   std::vector<int> categories{1, 2, 4};
-  int limit = 0;  // questions, the first ones; 0 for all
+  int limit = 0;  // questions, spread evenly over those there are; 0 for all
   int segment_turns = 4;
 };
 

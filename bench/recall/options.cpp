@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
@@ -62,11 +63,26 @@ bool read_options(int argc, char** argv, Options* options, int* exit_code) {
   options->calibration = "data/sample_prose.txt";
   app.add_option("--calibration", options->calibration, "text that EpiCache's layer budgets are measured on")
       ->capture_default_str();
+  std::vector<std::string> ours;
+  app.add_option(
+      "--ours", ours,
+      "LABEL:reading=...,view=...,block=...,codec=...,read=...,turns=...,pinned=...,recent=...,order=...; may "
+      "be given several times");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     *exit_code = app.exit(error);
     return false;
+  }
+  if (!ours.empty()) options->ours.clear();
+  for (const std::string& text : ours) {
+    const Result<OurOptions> parsed = parse_our_options(text);
+    if (!parsed.ok()) {
+      std::fprintf(stderr, "%s\n", parsed.status().message().c_str());
+      *exit_code = 2;
+      return false;
+    }
+    options->ours.push_back(*parsed);
   }
   for (const std::string& model : models) options->models.push_back(model_path(model));
   if (options->arms.empty()) options->arms = arm_names();
@@ -80,6 +96,7 @@ bool read_options(int argc, char** argv, Options* options, int* exit_code) {
 ArmOptions arm_options(const Options& options) {
   return {.budgets = options.budgets,
           .seed = options.seed,
+          .ours = options.ours,
           .encoder = options.encoder,
           .calibration = options.calibration,
           .folder = options.out};

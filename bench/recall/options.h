@@ -30,6 +30,7 @@ struct Options {
   std::vector<std::string> redo;
   bool plan = false;
   std::string out;
+  std::vector<OurOptions> ours{{}};
   std::string encoder;      // GGUF
   std::string calibration;  // text file
 };

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 
 #include "base/clock.h"
 #include "bench/recall/arms/registry.h"
@@ -26,7 +27,9 @@ bool contains(const std::vector<std::string>& list, const std::string& name) {
 
 // One arm on one conversation.
 struct Job {
-  std::unique_ptr<Arm> arm;
+  std::unique_ptr<Arm> arm;  // null when the conversation is done
+  std::string name;
+  int budget = 0;
   std::string key;
   std::vector<size_t> pending;  // indices of history.questions
   bool needs_build = false;
@@ -62,7 +65,6 @@ class Run {
     RECALLD_ASSIGN_OR_RETURN(auto arms, make_arms(options_.arms, arm_options(options_)));
     Work work{.history = std::move(history)};
     for (auto& arm : arms) work.jobs.push_back(plan_job(work.history, std::move(arm)));
-    // The others are compared with what full thought of each answer.
     works_.push_back(std::move(work));
     return ok_status();
   }
@@ -99,7 +101,7 @@ class Run {
       results.conversations.push_back(works_[i].history.id);
       for (size_t j = 0; j < works_[i].jobs.size(); ++j) {
         const Job& job = works_[i].jobs[j];
-        if (i == 0) results.arms.push_back({.name = job.arm->name(), .budget = job.arm->budget()});
+        if (i == 0) results.arms.push_back({.name = job.name, .budget = job.budget});
         if (const BuildRecord* build = records_->build(job.key); build != nullptr)
           results.arms[j].builds.push_back(*build);
         for (const Asked& asked : works_[i].history.questions)
@@ -115,6 +117,7 @@ class Run {
     History history;
     std::vector<Job> jobs;
     std::unique_ptr<FullPass> pass;
+    std::map<std::string, std::shared_ptr<void>> parts;
   };
 
   Result<std::unique_ptr<RecordStore>> open_records() const {
@@ -134,31 +137,32 @@ class Run {
 
   Job plan_job(const History& history, std::unique_ptr<Arm> arm) const {
     Job job{.arm = std::move(arm)};
+    job.name = job.arm->name();
+    job.budget = job.arm->budget();
     job.key = key_of(history, *job.arm);
-    const bool redo = contains(options_.redo, job.arm->name());
+    const bool redo = contains(options_.redo, job.name);
     job.needs_build = redo || records_->build(job.key) == nullptr;
     for (size_t i = 0; i < history.questions.size(); ++i) {
       const int index = history.questions[i].question.index;
       const QuestionRecord* record = records_->question(job.key, index);
       const bool complete = record != nullptr && (!options_.answers || record->answer.has_value()) &&
-                            (job.arm->name() != "full" || references_->find(job.key, index) != nullptr);
+                            (job.name != "full" || references_->find(job.key, index) != nullptr);
       if (redo || !complete) job.pending.push_back(i);
     }
     return job;
   }
 
   Status build(Work& work, Job& job, Progress& progress) {
-    progress.say(work.history.id + ": building " + job.arm->name());
-    const ArmContext context{
-        .history = &work.history, .engine = engine_.get(), .tokenizer = tokenizer_, .pool = pool_, .full_pass = [&] {
-          return full_pass(work);
-        }};
+    progress.say(work.history.id + ": building " + job.name);
+    ArmContext context{.history = &work.history, .engine = engine_.get(), .tokenizer = tokenizer_, .pool = pool_};
+    context.full_pass = [&] { return full_pass(work); };
+    context.parts = &work.parts;
     const Result<BuildCost> cost = job.arm->build(context);
     if (!cost.ok()) {
       if (cost.status().code() != StatusCode::kTooLarge)
-        return cost.status().with_context(job.arm->name() + " on " + work.history.id);
+        return cost.status().with_context(job.name + " on " + work.history.id);
       job.left_out = true;
-      left_out_.push_back(job.arm->name() + " on " + work.history.id + ": " + cost.status().message());
+      left_out_.push_back(job.name + " on " + work.history.id + ": " + cost.status().message());
       return ok_status();
     }
     job.built = true;
@@ -190,20 +194,14 @@ class Run {
         progress.step();
       }
     // Pages of a conversation that is done need not stay in memory.
-    for (Job& job : work.jobs) {
-      const std::string name = job.arm->name();
-      ArmOptions wanted = arm_options(options_);
-      wanted.budgets = {job.arm->budget()};
-      RECALLD_ASSIGN_OR_RETURN(auto fresh, make_arms({name}, wanted));
-      for (auto& arm : fresh)
-        if (arm->name() == name) job.arm = std::move(arm);
-    }
+    for (Job& job : work.jobs) job.arm.reset();
+    work.parts.clear();
     work.pass.reset();
     return ok_status();
   }
 
   Status ask(const Work& work, Job& job, const Asked& asked) {
-    const bool is_full = job.arm->name() == "full";
+    const bool is_full = job.name == "full";
     const int64_t started = clock_.monotonic_ns();
     RECALLD_ASSIGN_OR_RETURN(const Composed composed, job.arm->compose(asked));
     const double compose_ms = static_cast<double>(clock_.monotonic_ns() - started) / 1e6;
@@ -212,7 +210,7 @@ class Run {
                               .keep_reference = is_full,
                               .answer_tokens = options_.answers ? options_.answer_tokens : 0};
     Result<Evaluation> evaluation = evaluator_->evaluate(composed, asked, how);
-    if (!evaluation.ok()) return evaluation.status().with_context(job.arm->name() + " on " + work.history.id);
+    if (!evaluation.ok()) return evaluation.status().with_context(job.name + " on " + work.history.id);
     if (is_full) RECALLD_RETURN_IF_ERROR(references_->add(job.key, index, std::move(evaluation->reference)));
     QuestionRecord record = describe(work.history, composed, asked);
     record.key = job.key;
@@ -229,7 +227,7 @@ class Run {
 
   static std::string full_key(const Work& work) {
     for (const Job& job : work.jobs)
-      if (job.arm->name() == "full") return job.key;
+      if (job.name == "full") return job.key;
     return {};
   }
 
@@ -246,7 +244,7 @@ class Run {
             .covered = chosen >= 1 - 1e-9,
             .view_tokens = mean_tokens(composed.view),
             .text_tokens = static_cast<int64_t>(composed.text.size()),
-            .bytes_touched = static_cast<int64_t>(composed.view.bytes() + rows + composed.extra_bytes),
+            .bytes_touched = static_cast<int64_t>(composed.view.bytes() + rows),
             .run = run_id_};
   }
 

@@ -188,6 +188,30 @@ TEST_F(TrunkTest, OnlyAnnouncedTokensAreRead) {
   EXPECT_EQ(trunk.read(*engine_, std::span(tokens_).first(12)).code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(TrunkTest, DateLinesHavePagesOfTheirOwn) {
+  set_turns({20});
+  // The first date line begins among the 8 pinned tokens and is pinned whole; later ones stand at a turn's beginning.
+  for (size_t i = 0; i < turns_.size(); ++i)
+    if (i % 7 == 6) turns_[i].date = {.first = 0, .n = 5};
+  turns_[0].date = {.first = 4, .n = 6};
+  Trunk trunk = make(options("turboquant-4"));
+  ASSERT_TRUE(read_turns(trunk, *engine_, std::span(turns_).first(14)).ok());
+  std::vector<retrieval::PageGroup> groups = trunk.groups();
+  const std::vector<retrieval::PageGroup> tail = trunk.tail().value();
+  groups.insert(groups.end(), tail.begin(), tail.end());
+  EXPECT_TRUE(groups[0].pinned);
+  EXPECT_EQ(groups[0].n_tokens, 10);
+  std::vector<std::pair<int64_t, int32_t>> dates;
+  int64_t end = 0;
+  for (const retrieval::PageGroup& group : groups) {
+    EXPECT_EQ(group.token_start, end);
+    end += group.n_tokens;
+    if (group.date) dates.emplace_back(group.token_start, group.n_tokens);
+  }
+  EXPECT_EQ(end, 14 * 20);
+  EXPECT_EQ(dates, (std::vector<std::pair<int64_t, int32_t>>{{120, 5}, {260, 5}}));
+}
+
 TEST_F(TrunkTest, PagesThatDoNotFollowTheTranscriptAreRefused) {
   const auto restore = [&](std::vector<retrieval::PageGroup> groups, std::vector<size_t> view) {
     Trunk trunk = make(options("turboquant-4"));

@@ -85,5 +85,28 @@ TEST(ViewGroupsFor, NothingTwice) {
   EXPECT_TRUE(view_groups_for({}, std::vector<int32_t>{1}, 0).empty());
 }
 
+// Two dated sessions: pinned | date, 0, 1, 2 | date, 3, 4.
+std::vector<PageGroup> dated_groups() {
+  auto groups = groups_of({16, 12, 60, 50, 40, 12, 50, 40}, 1);
+  const std::vector<int32_t> segments{0, 0, 0, 1, 2, 3, 3, 4};
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].segment = segments[i];
+    groups[i].date = groups[i].n_tokens == 12;
+  }
+  return groups;
+}
+
+TEST(ViewGroups, SegmentsBringTheirDateLineOnce) {
+  const auto groups = dated_groups();
+  const auto view = [&](const std::vector<int32_t>& segments, size_t recent) {
+    return view_groups_for(groups, segments, recent);
+  };
+  EXPECT_EQ(view({1, 2}, 8), (Indices{0, 1, 3, 4}));
+  EXPECT_EQ(view({0, 2}, 8), (Indices{0, 1, 2, 4})) << "a date line of its own is no other";
+  EXPECT_EQ(view({4, 1}, 8), (Indices{0, 5, 7, 1, 3}));
+  EXPECT_EQ(view({1}, 7), (Indices{0, 1, 3, 5, 7})) << "the recent part has its date too";
+  EXPECT_EQ(view({}, 5), (Indices{0, 5, 6, 7}));
+}
+
 }  // namespace
 }  // namespace recalld::retrieval

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,17 @@ struct ArmContext {
   std::shared_ptr<cache::MemoryPool> pool;
   // The history read from end to end; the first call reads it. kTooLarge when it does not fit the window.
   std::function<Result<const FullPass*>()> full_pass;
+  // What several arms of one conversation are built from, by name.
+  std::map<std::string, std::shared_ptr<void>>* parts = nullptr;
+
+  // The part of this name; the first call makes it. Parts of one name are of one type.
+  template <typename T, typename Make>
+  Result<std::shared_ptr<T>> shared(const std::string& name, const Make& make) const {
+    if (const auto found = parts->find(name); found != parts->end()) return std::static_pointer_cast<T>(found->second);
+    Result<std::shared_ptr<T>> made = make();
+    if (made.ok()) parts->emplace(name, *made);
+    return made;
+  }
 };
 
 // What was spent before the first question.
@@ -43,7 +55,6 @@ struct Composed {
   // evidence that is kept, over layers and heads, and the tokens whose segments were chosen.
   std::optional<double> survival;
   std::optional<std::vector<TokenRange>> chosen;
-  size_t extra_bytes = 0;  // read to compose the view, beside pages and rows: index, embeddings
 };
 
 class Arm {

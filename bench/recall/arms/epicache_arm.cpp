@@ -67,7 +67,6 @@ class EpiCacheArm final : public Arm {
     for (const int segment : clusters_.members[episode])
       composed.chosen->push_back({history_->segments[static_cast<size_t>(segment)].token_first,
                                   history_->segments[static_cast<size_t>(segment)].n_tokens});
-    composed.extra_bytes = clusters_.centroids.size() * question.size() * sizeof(float);
     return composed;
   }
 

@@ -10,6 +10,9 @@
 namespace recalld::bench {
 namespace {
 
+// One arm for each of ArmOptions::ours, unlike the entries below.
+constexpr const char* kOurs = "ours";
+
 struct Entry {
   std::string name;
   bool budgeted = false;
@@ -38,6 +41,12 @@ const std::vector<Entry>& entries() {
       {"evidence_pages", false, [](int, const ArmOptions&) { return make_evidence_pages(); }},
       {"last", true, [](int budget, const ArmOptions&) { return make_last(budget); }},
       {"random", true, [](int budget, const ArmOptions& options) { return make_random(budget, options.seed); }},
+      {"text_rag", true,
+       [](int budget, const ArmOptions& options) {
+         OurOptions ours = options.ours.empty() ? OurOptions{} : options.ours.front();
+         ours.encoder = options.encoder;
+         return make_text_rag(budget, ours);
+       }},
       policy("streamingllm"),
       policy("h2o"),
       policy("snapkv"),
@@ -55,6 +64,7 @@ const std::vector<std::string>& arm_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> found;
     for (const Entry& entry : entries()) found.push_back(entry.name);
+    found.emplace_back(kOurs);
     return found;
   }();
   return names;
@@ -75,6 +85,12 @@ Result<std::vector<std::unique_ptr<Arm>>> make_arms(const std::vector<std::strin
     for (const int budget : entry.budgeted ? options.budgets : std::vector<int>{})
       arms.push_back(entry.make(budget, options));
   }
+  if (std::find(names.begin(), names.end(), kOurs) != names.end())
+    for (OurOptions ours : options.ours)
+      for (const int budget : options.budgets) {
+        ours.encoder = options.encoder;
+        arms.push_back(make_our_arm(budget, ours));
+      }
   return arms;
 }
 

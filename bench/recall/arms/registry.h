@@ -6,15 +6,17 @@
 #include <vector>
 
 #include "bench/recall/arms/arm.h"
+#include "bench/recall/arms/our_arm.h"
 
 namespace recalld::bench {
 
 struct ArmOptions {
   std::vector<int> budgets{512, 1024};  // tokens in the view of the arms that choose; entries kept per KV head
   uint64_t seed = 1;
-  std::string encoder;      // GGUF of the text encoder
-  std::string calibration;  // text that layers' budgets are measured on
-  std::string folder;       // for what is measured once per model
+  std::vector<OurOptions> ours{{}};  // one arm each; the first is also what text_rag chooses by
+  std::string encoder;               // GGUF of the text encoder
+  std::string calibration;           // text that layers' budgets are measured on
+  std::string folder;                // for what is measured once per model
 };
 
 // "full, none, ..." in the order of tables.
