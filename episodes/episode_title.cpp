@@ -120,7 +120,7 @@ void TitleWords::add(std::string_view text) {
   }
   for (std::vector<int32_t>* ids : {&said, &spoke}) {
     std::ranges::sort(*ids);
-    ids->erase(std::ranges::unique(*ids).begin(), ids->end());
+    ids->erase(std::unique(ids->begin(), ids->end()), ids->end());
   }
   for (const int32_t id : said) ++words_[static_cast<size_t>(id)].segments;
   for (const int32_t id : spoke) ++words_[static_cast<size_t>(id)].spoke;
