@@ -30,12 +30,23 @@ function(recalld_room name)
   endforeach()
 endfunction()
 
+# recalld_timeout(VARIABLE): how long a test may take, given for a build without instrumentation on an idle machine.
+function(recalld_timeout variable)
+  set(factor 2)
+  if(RECALLD_SANITIZE)
+    set(factor 8)
+  endif()
+  math(EXPR seconds "${${variable}} * ${factor}")
+  set(${variable} ${seconds} PARENT_SCOPE)
+endfunction()
+
 # recalld_test(NAME SOURCES ... DEPS ... [LABELS ...] [TIMEOUT s]): one GoogleTest program, one ctest test.
 function(recalld_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  recalld_timeout(ARG_TIMEOUT)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE recalld_flags GTest::gmock GTest::gtest_main)
   foreach(dep IN LISTS ARG_DEPS)

@@ -10,6 +10,7 @@ execute_process(COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/scripts/lib.sh' && 
 # clients. Exit code 77 is "skipped".
 function(recalld_python_test name file)
   cmake_parse_arguments(ARG "VENV" "TIMEOUT" "LABELS" ${ARGN})
+  recalld_timeout(ARG_TIMEOUT)
   set(interpreter ${RECALLD_PYTHON3})
   if(ARG_VENV)
     set(interpreter ${RECALLD_TEST_VENV}/bin/python)
