@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 
 #include <cmath>
+#include <optional>
 
 #include "api/json_out.h"
 #include "base/clock.h"
@@ -16,9 +17,35 @@ using boost::json::value;
 
 value text_or_null(const std::string& text) { return text.empty() ? value(nullptr) : value(text); }
 value turn_or_null(int64_t turn) { return turn < 0 ? value(nullptr) : value(turn); }
+value time_or_null(const std::optional<int64_t>& time_ms) {
+  return time_ms ? value(format_rfc3339(*time_ms)) : value(nullptr);
+}
 
 // JSON has no infinity or NaN, and microseconds are enough.
 double figure(double number) { return std::isfinite(number) ? std::round(number * 1000) / 1000 : 0; }
+
+object segment_json(const daemon::RecalledSegment& segment) {
+  return {{"episode", segment.episode < 0 ? value(nullptr) : value(segment.episode)},
+          {"first_turn", segment.first_turn},
+          {"turns", segment.n_turns},
+          {"tokens", segment.n_tokens},
+          {"first", time_or_null(segment.first_ms)},
+          {"last", time_or_null(segment.last_ms)},
+          {"score", figure(segment.score)},
+          {"signals",
+           {{"dense", figure(segment.dense)},
+            {"lexical", figure(segment.lexical)},
+            {"neighbours", figure(segment.neighbours)},
+            {"speaker", figure(segment.speaker)},
+            {"time", figure(segment.time)},
+            {"prior", figure(segment.prior)}}},
+          {"words", array(segment.words.begin(), segment.words.end())}};
+}
+
+object episode_head(int32_t id, const std::string& title, const std::optional<int64_t>& first_ms,
+                    const std::optional<int64_t>& last_ms) {
+  return {{"id", id}, {"title", title}, {"first", time_or_null(first_ms)}, {"last", time_or_null(last_ms)}};
+}
 
 object chunk(const AnswerHead& head, array choices) {
   return {{"id", head.id},
@@ -53,9 +80,21 @@ object usage_json(const daemon::ChatResult& result) {
 
 object recall_json(const std::string& session, const daemon::ChatResult& result) {
   const daemon::RecallReport& recall = result.recall;
+  array segments;
+  for (const daemon::RecalledSegment& segment : recall.segments) segments.push_back(segment_json(segment));
+  array episodes;
+  for (const daemon::RecalledEpisode& episode : recall.episodes)
+    episodes.push_back(episode_head(episode.id, episode.title, episode.first_ms, episode.last_ms));
   return {{"session", text_or_null(session)},
           {"user_turn", turn_or_null(result.user_turn)},
           {"assistant_turn", turn_or_null(result.assistant_turn)},
+          {"chosen_by", recall.chosen_by},
+          {"chosen_tokens", recall.chosen_tokens},
+          {"recent_tokens", recall.recent_tokens},
+          {"margin", figure(recall.margin)},
+          {"search_ms", figure(recall.search_ms)},
+          {"episodes", std::move(episodes)},
+          {"segments", std::move(segments)},
           {"tokens_reused", recall.tokens_reused},
           {"tokens_read", recall.tokens_read},
           {"tokens_pending", recall.tokens_pending},
@@ -154,10 +193,18 @@ object turn_json(const daemon::Turn& turn) {
           {"role", message.role},
           {"speaker", text_or_null(message.speaker)},
           {"content", message.text},
-          {"time", message.time_ms ? value(format_rfc3339(*message.time_ms)) : value(nullptr)}};
+          {"time", time_or_null(message.time_ms)}};
 }
 
 object memory_json(const std::string& session, const daemon::MemoryInfo& info) {
+  array episodes;
+  for (const daemon::EpisodeInfo& episode : info.episodes) {
+    object entry = episode_head(episode.id, episode.title, episode.first_ms, episode.last_ms);
+    entry["segments"] = episode.segments;
+    entry["turns"] = episode.turns;
+    entry["tokens"] = episode.tokens;
+    episodes.push_back(std::move(entry));
+  }
   return {{"object", "session.memory"},
           {"session", session},
           {"state", info.state},
@@ -170,7 +217,13 @@ object memory_json(const std::string& session, const daemon::MemoryInfo& info) {
           {"bytes_disk", info.bytes_disk},
           {"bytes_ram", info.bytes_ram},
           {"bytes_f16", info.bytes_f16},
-          {"pages_dropped", info.pages_dropped}};
+          {"pages_dropped", info.pages_dropped},
+          {"reading", text_or_null(info.reading)},
+          {"encoder", text_or_null(info.encoder)},
+          {"recall_tokens", info.recall_tokens},
+          {"segments", info.segments},
+          {"segments_pending", info.segments_pending},
+          {"episodes", std::move(episodes)}};
 }
 
 std::string sse_event(const object& object) { return "data: " + to_json(object) + "\n\n"; }

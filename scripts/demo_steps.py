@@ -14,6 +14,11 @@ from recalld_process import BUILD, MODEL, ROOT, Gone, Recalld, Refused
 
 SAMPLE = os.path.join(ROOT, "data/sample_conversation.ndjson")
 QUESTIONS = os.path.join(ROOT, "data/sample_questions.json")
+# Of the sample's questions, three about different things.
+ASKED = ["What instrument did Daniel take to Rotterdam?", "What is the name of the vet who operated on Biscuit?",
+         "What did Nadia find in her cellar?"]
+WIDTH = 110
+SHOWN = 4
 RECALLCTL = os.path.join(BUILD, "app/recallctl/recallctl")
 
 
@@ -38,12 +43,17 @@ def arguments():
     given.file = os.path.abspath(given.file)
     if not os.path.isfile(given.file):
         parser.error(f"there is no file {given.file}")
-    if given.question is None and given.file != SAMPLE:
-        given.question = "What did they talk about last?"
-    if given.question is None:
-        with open(QUESTIONS) as file:
-            given.question = json.load(file)[0]["question"]
+    given.questions = questions_of(given)
     return given
+
+
+def questions_of(given):
+    """[{"question", "answer", "evidence"}]; a question of the user's own has neither answer nor evidence."""
+    if given.question is not None or given.file != SAMPLE:
+        return [{"question": given.question or "What did they talk about last?", "answer": None, "evidence": []}]
+    with open(QUESTIONS) as file:
+        questions = {entry["question"]: entry for entry in json.load(file)}
+    return [questions[question] for question in ASKED]
 
 
 def kill_while_reading(daemon, session, importer):
@@ -91,11 +101,74 @@ def read_all_again(daemon, session, question, max_tokens):
         raise
 
 
+def short(text, room):
+    text = " ".join(text.split())
+    return text if len(text) <= room else text[:max(room - 1, 0)] + "\u2026"
+
+
+def span(first, last):
+    """"2026-01-11 to 2026-01-24"."""
+    days = [time[:10] for time in (first, last) if time]
+    return " to ".join(dict.fromkeys(days)) or "no date"
+
+
+def evidence_of(daemon, session, recall):
+    """[(segment, its turns)] of an answer, from the transcript."""
+    return [(segment, daemon.some_turns(session, segment["first_turn"], max(segment["turns"], 1)))
+            for segment in recall["segments"]]
+
+
+def show_evidence(evidence, lines):
+    """The segments that rank highest and those that hold the answer, oldest first, their turns as in the transcript.
+    lines: numbers of the messages that hold the answer, from 1, as in the questions file."""
+    ranked = sorted(evidence, key=lambda pair: -pair[0]["score"])
+    shown = [pair for at, pair in enumerate(ranked)
+             if at < SHOWN or any(turn["index"] + 1 in lines for turn in pair[1])]
+    if shown:
+        print("    evidence" + (" (* holds the answer):" if lines else ":"))
+    for segment, turns in sorted(shown, key=lambda pair: pair[0]["first_turn"]):
+        print(f"      {short(span(segment['first'], segment['last']), 24)}, {segment['tokens']} tokens, "
+              f"score {segment['score']:.2f}" + (f"; {', '.join(segment['words'])}" if segment["words"] else ""))
+        for turn in turns:
+            mark = "*" if turn["index"] + 1 in lines else " "
+            print(f"      {mark} {turn['speaker'] or turn['role']}: "
+                  f"{short(turn['content'], WIDTH - 11 - len(turn['speaker'] or turn['role']))}")
+    if len(shown) < len(evidence):
+        print(f"      and {len(evidence) - len(shown)} segments that rank lower")
+
+
+def show_recall(recall):
+    if recall["chosen_by"] == "question":
+        print(f"    recalled: {len(recall['segments'])} segments, {recall['chosen_tokens']:,} tokens, and the newest "
+              f"{recall['recent_tokens']:,}; found in {milliseconds(recall['search_ms'])}")
+        for episode in recall["episodes"]:
+            print(f"    episode #{episode['id']}: {episode['title'] or '(no title)'} "
+                  f"({span(episode['first'], episode['last'])})")
+    elif recall["chosen_by"] == "all":
+        print("    recalled: the whole history")
+    else:
+        print(f"    recalled: the newest {recall['recent_tokens']:,} tokens alone")
+
+
 def show_answer(answer):
-    print(f"    {answer['text'].strip()}")
+    print(f"    answer: {answer['text'].strip()}")
     recall = answer["recall"]
     print(f"    {recall['tokens_reused']:,} tokens reused, {recall['tokens_read']:,} read; "
           f"{milliseconds(recall['first_token_ms'])} to the first token")
+
+
+def ask_and_show(daemon, session, entry, given, asked):
+    """One question with what was recalled for it. Returns the answer, and how many of the messages that hold the
+    answer the model saw."""
+    answer = daemon.ask(session, entry["question"], given.max_tokens, time_said=asked)
+    show_recall(answer["recall"])
+    evidence = evidence_of(daemon, session, answer["recall"])
+    show_evidence(evidence, entry["evidence"])
+    show_answer(answer)
+    if entry["answer"]:
+        print(f"    (right: {entry['answer']})")
+    seen = {turn["index"] + 1 for _, turns in evidence for turn in turns}
+    return answer, sum(1 for line in entry["evidence"] if line in seen)
 
 
 def main():
@@ -137,39 +210,52 @@ def run(given, daemon):
     print(f"    killed after {before:,} of {memory['tokens_total']:,} tokens; {kept:,} were in memory again at once, "
           "the rest was read on")
 
-    step(f"Asking: {given.question}")
-    asked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    first = daemon.ask(session, given.question, given.max_tokens, time_said=asked)
-    show_answer(first)
+    step("What it remembers: when it was said, and the episodes")
+    subprocess.run([RECALLCTL, "--server", daemon.address, "memory", session])
 
-    step("kill -9, start again, the same question")
+    asked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    answers = []
+    for entry in given.questions:
+        step(f"Asking: {entry['question']}")
+        answers.append(ask_and_show(daemon, session, entry, given, asked))
+    first, question = answers[0][0], given.questions[0]["question"]
+
+    step(f"kill -9, start again, the same question: {question}")
     daemon.restart()
     print(f"    ready after {milliseconds(daemon.started_in * 1000)}")
-    second = daemon.ask(session, given.question, given.max_tokens, time_said=asked)
+    second = daemon.ask(session, question, given.max_tokens, time_said=asked)
+    show_recall(second["recall"])
     show_answer(second)
 
     step("For comparison: the whole history again, as a request without a memory has to")
-    again = read_all_again(daemon, session, given.question, given.max_tokens)
+    again = read_all_again(daemon, session, question, given.max_tokens)
     if again is None:
         print("    it does not fit the model's window at once")
     else:
         show_answer(again)
-    summary(given, memory, first, second, again, reading_seconds)
+    summary(given, memory, answers, second, again, reading_seconds)
 
 
-def summary(given, memory, first, second, again, reading_seconds):
+def summary(given, memory, answers, second, again, reading_seconds):
     step("Summary")
+    first = answers[0][0]
     same = "the same, letter for letter" if first["text"] == second["text"] else "NOT the same"
     reused, read = second["recall"]["tokens_reused"], second["recall"]["tokens_read"]
     after = second["recall"]["first_token_ms"]
-    rows = [("question", given.question), ("answer", second["text"].strip()),
-            ("before and after kill -9", same),
-            ("history", f"{memory['turns']:,} messages, {memory['tokens_total']:,} tokens"),
-            ("after kill -9", f"{reused:,} tokens reused, {read:,} read"),
-            ("memory on disk", f"{size(memory['bytes_disk'])} ({memory['codec']}); in 16 bits "
-             f"{size(memory['bytes_f16'])}, {memory['bytes_f16'] / max(memory['bytes_disk'], 1):.1f} times as much"),
-            ("first token before kill -9", milliseconds(first["recall"]["first_token_ms"])),
-            ("first token after kill -9", milliseconds(after))]
+    rows = []
+    for entry, (answer, found) in zip(given.questions, answers):
+        rows += [("question", entry["question"]), ("  answer", short(answer["text"], 76))]
+        if answer["recall"]["chosen_by"] == "question" and entry["evidence"]:
+            rows.append(("  messages with the answer", f"{found} of {len(entry['evidence'])} recalled"))
+    rows += [
+        ("before and after kill -9", same),
+        ("history", f"{memory['turns']:,} messages, {memory['tokens_total']:,} tokens, "
+         f"{len(memory['episodes'])} episodes"),
+        ("after kill -9", f"{reused:,} tokens reused, {read:,} read"),
+        ("memory on disk", f"{size(memory['bytes_disk'])} ({memory['codec']}); in 16 bits "
+         f"{size(memory['bytes_f16'])}, {memory['bytes_f16'] / max(memory['bytes_disk'], 1):.1f} times as much"),
+        ("first token before kill -9", milliseconds(first["recall"]["first_token_ms"])),
+        ("first token after kill -9", milliseconds(after))]
     if again is not None:
         whole = again["recall"]["first_token_ms"]
         rows.append(("first token, reading all again", f"{milliseconds(whole)}, {whole / after:.0f} times as long"))

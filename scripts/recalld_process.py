@@ -5,6 +5,7 @@ stream(), which may be called from any.
 """
 
 import ctypes
+import functools
 import http.client
 import json
 import os
@@ -19,6 +20,7 @@ CACHE = os.environ.get("RECALLD_CACHE") or os.path.join(
 BUILD = os.environ.get("RECALLD_BUILD_DIR") or os.path.join(ROOT, "build/release")
 MODEL = (os.environ.get("RECALLD_MODEL") or os.environ.get("RECALLD_TEST_MODEL")
          or os.path.join(CACHE, "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+ENCODER = os.path.join(CACHE, "models/all-MiniLM-L6-v2.gguf")
 PR_SET_PDEATHSIG = 1
 
 
@@ -26,6 +28,13 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@functools.cache
+def has_encoder_setting(build):
+    """Whether this build of recalld has a text encoder to be told about."""
+    help_text = subprocess.run([os.path.join(build, "app/recalld"), "--help"], capture_output=True, text=True).stdout
+    return "memory.encoder" in help_text
 
 
 def end_with_parent():
@@ -47,7 +56,8 @@ class Refused(Exception):
 
 
 class Recalld:
-    """One data directory and the daemon on it. settings: key to value, as in docs/configuration.md."""
+    """One data directory and the daemon on it. settings: key to value, as in docs/configuration.md. The text encoder
+    that scripts/deps installs is passed when it is there."""
 
     def __init__(self, data_dir, model=MODEL, port=None, build=BUILD, **settings):
         self.data_dir = str(data_dir)
@@ -56,6 +66,8 @@ class Recalld:
         self.build = build
         self.settings = {"server.listen": f"127.0.0.1:{self.port}", "memory.data_dir": self.data_dir,
                          "model.path": str(model)}
+        if os.path.isfile(ENCODER) and has_encoder_setting(build):
+            self.settings["memory.encoder"] = ENCODER
         self.settings.update({key.replace("__", "."): value for key, value in settings.items()})
         self.log_path = self.data_dir + ".log"
         self.process = None
@@ -198,6 +210,9 @@ class Recalld:
     def memory(self, session, **keywords):
         return self.call("GET", f"/v1/sessions/{session}/memory", **keywords)
 
+    def some_turns(self, session, first, count, **keywords):
+        return self.call("GET", f"/v1/sessions/{session}?turns=1&first={first}&limit={count}", **keywords)["turns"]
+
     def turns(self, session, **keywords):
         """The whole transcript."""
         found, first = [], 0
@@ -208,11 +223,11 @@ class Recalld:
         return found
 
     def wait_read(self, session, timeout=300, **keywords):
-        """Until all of the session is in memory; returns the memory report."""
+        """Until all of the session is in memory and can be found by meaning; returns the memory report."""
         end = time.monotonic() + timeout
         while True:
             memory = self.memory(session, **keywords)
-            if memory["tokens_pending"] == 0 and memory["state"] == "ready":
+            if memory["tokens_pending"] == 0 and memory["segments_pending"] == 0 and memory["state"] == "ready":
                 return memory
             if time.monotonic() > end:
                 raise TimeoutError(f"the session is not read after {timeout} s: {memory}")

@@ -1,10 +1,13 @@
 #include "app/recallctl/api.h"
 
+#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/url/encode.hpp>
 #include <boost/url/rfc/unreserved_chars.hpp>
 #include <chrono>
+
+#include "base/clock.h"
 
 namespace recalld::recallctl {
 
@@ -106,6 +109,17 @@ std::string string_of(const json::object& object, const char* name, const std::s
   return value != nullptr && value->is_string() ? std::string(value->as_string()) : otherwise;
 }
 
+std::optional<int64_t> time_of(const json::object& object, const char* name) {
+  int64_t unix_ms = 0;
+  return parse_rfc3339(string_of(object, name), &unix_ms) ? std::optional(unix_ms) : std::nullopt;
+}
+
+const json::array& array_of(const json::object& object, const char* name) {
+  static const json::array kNone;
+  const json::value* value = object.if_contains(name);
+  return value != nullptr && value->is_array() ? value->as_array() : kNone;
+}
+
 Result<json::object> Api::call_object(const Request& request) const {
   RECALLD_ASSIGN_OR_RETURN(json::value value, client_.call(request));
   if (!value.is_object()) return internal_error(address().text + request.target + " did not answer with an object");
@@ -130,6 +144,14 @@ Result<json::object> Api::session(const std::string& id) const { return call_obj
 
 Result<json::object> Api::memory(const std::string& id) const {
   return call_object({.target = session_path(id, "/memory")});
+}
+
+Result<TurnPage> Api::turns(const std::string& id, int64_t first, int64_t limit) const {
+  RECALLD_ASSIGN_OR_RETURN(
+      const json::object page,
+      call_object({.target = session_path(id, "?turns=1&first=" + std::to_string(first) +
+                                                  "&limit=" + std::to_string(std::clamp<int64_t>(limit, 1, 1000)))}));
+  return TurnPage{array_of(page, "turns"), int_of(page, "next", -1)};
 }
 
 Result<json::object> Api::remove_session(const std::string& id) const {

@@ -2,9 +2,11 @@
 // included.
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "app/recallctl/http_client.h"
@@ -27,6 +29,11 @@ struct Answer {
   double first_text_ms = 0;    // from sending to the first piece of text, as this side saw it
 };
 
+struct TurnPage {
+  boost::json::array turns;
+  int64_t next = -1;  // index to go on with; -1 at the end
+};
+
 class Api {
  public:
   explicit Api(HttpClient client) : client_(std::move(client)) {}
@@ -37,6 +44,8 @@ class Api {
   Result<boost::json::array> sessions() const;
   Result<boost::json::object> session(const std::string& id) const;
   Result<boost::json::object> memory(const std::string& id) const;
+  // limit: 1 to 1000.
+  Result<TurnPage> turns(const std::string& id, int64_t first, int64_t limit) const;
   Result<boost::json::object> remove_session(const std::string& id) const;
   // content_type as docs/http.md, "Import".
   Result<boost::json::object> import(const std::string& id, std::string body, const std::string& content_type) const;
@@ -56,5 +65,9 @@ class Api {
 int64_t int_of(const boost::json::object& object, const char* name, int64_t otherwise = 0);
 double number_of(const boost::json::object& object, const char* name, double otherwise = 0);
 std::string string_of(const boost::json::object& object, const char* name, const std::string& otherwise = "");
+// RFC 3339 as Unix milliseconds.
+std::optional<int64_t> time_of(const boost::json::object& object, const char* name);
+// Empty when missing; valid as long as the object is.
+const boost::json::array& array_of(const boost::json::object& object, const char* name);
 
 }  // namespace recalld::recallctl

@@ -4,7 +4,9 @@
 #include <cstdio>
 
 #include "app/recallctl/commands.h"
+#include "app/recallctl/evidence.h"
 #include "app/recallctl/line_editor.h"
+#include "app/recallctl/recall_view.h"
 #include "app/recallctl/terminal.h"
 #include "app/recallctl/text.h"
 
@@ -12,10 +14,11 @@ namespace recalld::recallctl {
 namespace {
 
 constexpr const char* kHelp =
-    "/memory  what this session remembers\n"
-    "/new     start a new session\n"
-    "/help    this text\n"
-    "/quit    leave (Ctrl-D does too)\n"
+    "/memory    what this session remembers\n"
+    "/evidence  the messages that the last answer was given because of the question\n"
+    "/new       start a new session\n"
+    "/help      this text\n"
+    "/quit      leave (Ctrl-D does too)\n"
     "Ctrl-C stops an answer. Everything else is said to the model.\n";
 
 class Chat {
@@ -40,6 +43,8 @@ class Chat {
       show(open_new());
     else if (line == "/memory")
       show(memory_command(api_, session_, false, false));
+    else if (line == "/evidence")
+      show(evidence());
     else if (line.starts_with('/'))
       std::printf("unknown command %s\n%s", printable(line).c_str(), kHelp);
     else
@@ -52,6 +57,7 @@ class Chat {
   Status open_new() {
     RECALLD_ASSIGN_OR_RETURN(const boost::json::object created, api_.create_session("chat", ""));
     session_ = string_of(created, "id");
+    recall_ = {};
     std::printf("new session %s; /help tells more\n", session_.c_str());
     return ok_status();
   }
@@ -68,7 +74,17 @@ class Chat {
     });
     std::printf("\n");
     RECALLD_RETURN_IF_ERROR(answer.status());
-    std::printf("[%s]\n", recall_line(answer->recall).c_str());
+    recall_ = answer->recall;
+    if (const std::string summary = recall_summary(recall_, stdout_look()); !summary.empty())
+      std::printf("%s\n", summary.c_str());
+    std::printf("[%s]\n", recall_line(recall_).c_str());
+    return options_.evidence ? evidence() : ok_status();
+  }
+
+  Status evidence() const {
+    if (recall_.empty()) return failed_precondition("there is no answer yet; ask something first");
+    RECALLD_ASSIGN_OR_RETURN(const std::vector<Evidence> found, fetch_evidence(api_, recall_));
+    std::printf("%s", evidence_text(found, stdout_look()).c_str());
     return ok_status();
   }
 
@@ -83,6 +99,7 @@ class Chat {
   const Api& api_;
   const ChatOptions& options_;
   std::string session_;
+  boost::json::object recall_;  // of the last answer; empty before it
 };
 
 }  // namespace

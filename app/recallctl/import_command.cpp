@@ -7,6 +7,7 @@
 
 #include "app/recallctl/commands.h"
 #include "app/recallctl/follow.h"
+#include "app/recallctl/memory_view.h"
 #include "app/recallctl/text.h"
 
 namespace recalld::recallctl {

@@ -1,6 +1,7 @@
 // recallctl: talk to a recalld from the command line.
 
 #include <CLI/CLI.hpp>
+#include <clocale>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -23,7 +24,7 @@ struct Options {
   bool forget = false;
   ChatOptions chat;
   std::string session, backup_path;
-  bool no_wait = false, watch = false, wait = false;
+  bool no_wait = false, watch = false, wait = false, evidence = false;
 };
 
 Result<std::string> key_of(const Options& options) {
@@ -48,49 +49,50 @@ void add_sampling(CLI::App* command, int64_t* max_tokens, double* temperature) {
 }
 
 void add_conversation_commands(CLI::App* app, Options* options, Command* chosen) {
-  CLI::App* import = app->add_subcommand("import", "Store a conversation and read it into memory");
-  import->add_option("file", options->import.file, "NDJSON or LoCoMo JSON file; - is standard input")->required();
-  CLI::Option* into = import->add_option("--session", options->import.session, "Append to this session");
-  import->add_option("--title", options->import.title, "Title of the new session")->excludes(into);
-  import->add_option("--style", options->import.style, "How turns are written for the model")
+  CLI::App* importing = app->add_subcommand("import", "Store a conversation and read it into memory");
+  importing->add_option("file", options->import.file, "NDJSON or LoCoMo JSON file; - is standard input")->required();
+  CLI::Option* into = importing->add_option("--session", options->import.session, "Append to this session");
+  importing->add_option("--title", options->import.title, "Title of the new session")->excludes(into);
+  importing->add_option("--style", options->import.style, "How turns are written for the model")
       ->check(CLI::IsMember({"auto", "template", "plain"}))
       ->capture_default_str()
       ->excludes(into);
-  import->add_flag("--no-wait", options->no_wait, "Return as soon as the messages are stored");
-  import->callback([=] {
+  importing->add_flag("--no-wait", options->no_wait, "Return as soon as the messages are stored");
+  importing->callback([=] {
     *chosen = [](const Api& api, Options& given) {
       given.import.wait = !given.no_wait;
-  return import_command(api, given.import, given.json);
-};
-}  // namespace
-);
+      return import_command(api, given.import, given.json);
+    };
+  });
 
-CLI::App* ask = app->add_subcommand("ask", "Ask one question and stream the answer");
-ask->add_option("session", options->question.session, "Session id")->required();
-ask->add_option("question", options->question.text, "What to ask")->required();
-add_sampling(ask, &options->question.max_tokens, &options->question.temperature);
-ask->add_option("--seed", options->seed, "Same seed, same answer")->check(CLI::NonNegativeNumber);
-ask->add_flag("--forget", options->forget, "Do not add the question and the answer to the session");
-ask->callback([=] {
-  *chosen = [](const Api& api, Options& given) {
-    given.question.remember = !given.forget;
-    if (given.seed >= 0) given.question.seed = given.seed;
-    return ask_command(api, given.question, given.json);
-  };
-});
+  CLI::App* ask = app->add_subcommand("ask", "Ask one question and stream the answer");
+  ask->add_option("session", options->question.session, "Session id")->required();
+  ask->add_option("question", options->question.text, "What to ask")->required();
+  add_sampling(ask, &options->question.max_tokens, &options->question.temperature);
+  ask->add_option("--seed", options->seed, "Same seed, same answer")->check(CLI::NonNegativeNumber);
+  ask->add_flag("--forget", options->forget, "Do not add the question and the answer to the session");
+  ask->add_flag("--evidence", options->evidence, "Show the messages that were chosen for the question");
+  ask->callback([=] {
+    *chosen = [](const Api& api, Options& given) {
+      given.question.remember = !given.forget;
+      if (given.seed >= 0) given.question.seed = given.seed;
+      return ask_command(api, given.question, given.evidence, given.json);
+    };
+  });
 
-CLI::App* chat = app->add_subcommand("chat", "Chat in the terminal");
-chat->add_option("session", options->chat.session, "Session id; a new session without it");
-add_sampling(chat, &options->chat.max_tokens, &options->chat.temperature);
-chat->callback([=] { *chosen = [](const Api& api, Options& given) { return chat_command(api, given.chat); }; });
-}  // namespace recalld::recallctl
+  CLI::App* chat = app->add_subcommand("chat", "Chat in the terminal");
+  chat->add_option("session", options->chat.session, "Session id; a new session without it");
+  add_sampling(chat, &options->chat.max_tokens, &options->chat.temperature);
+  chat->add_flag("--evidence", options->chat.evidence, "After each answer, the messages that were chosen for it");
+  chat->callback([=] { *chosen = [](const Api& api, Options& given) { return chat_command(api, given.chat); }; });
+}
 
 void add_store_commands(CLI::App* app, Options* options, Command* chosen) {
   app->add_subcommand("sessions", "List the sessions")->callback([=] {
     *chosen = [](const Api& api, Options& given) { return sessions_command(api, given.json); };
   });
 
-  CLI::App* memory = app->add_subcommand("memory", "What a session remembers, in tokens and bytes");
+  CLI::App* memory = app->add_subcommand("memory", "What a session remembers: totals, timeline, episodes");
   memory->add_option("session", options->session, "Session id")->required();
   CLI::Option* watch = memory->add_flag("--watch", options->watch, "Again every second");
   memory->add_flag("--wait", options->wait, "Wait until all is in memory, showing the progress")->excludes(watch);
@@ -118,6 +120,7 @@ void add_store_commands(CLI::App* app, Options* options, Command* chosen) {
 }
 
 int run(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");
   CLI::App app("recallctl: talk to a recalld");
   Options options;
   Command command;

@@ -1,9 +1,11 @@
 #include "app/recallctl/terminal.h"
 
+#include <langinfo.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <string_view>
 
 #include "app/recallctl/text.h"
 
@@ -16,6 +18,12 @@ int terminal_columns() {
   winsize size{};
   if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
   return size.ws_col;
+}
+
+Look stdout_look() {
+  if (!stdout_is_terminal()) return {};
+  const bool utf8 = std::string_view(nl_langinfo(CODESET)) == "UTF-8";
+  return {terminal_columns(), utf8, utf8};
 }
 
 ProgressLine::ProgressLine() : terminal_(stdout_is_terminal()) {}

@@ -10,6 +10,15 @@ bool stdout_is_terminal();
 // Characters in a line; 80 when unknown.
 int terminal_columns();
 
+// What standard output can show.
+struct Look {
+  int columns = 80;
+  bool utf8 = true;     // characters beyond ASCII
+  bool blocks = false;  // block characters, for bars with parts of a column: on a UTF-8 terminal
+};
+// By the terminal and the locale that main() has set. Into a file or pipe: 80 columns, texts as they are, plain bars.
+Look stdout_look();
+
 // One line that is rewritten in place on a terminal; elsewhere a plain line each time the tenth of the work changes.
 class ProgressLine {
  public:

@@ -53,6 +53,39 @@ TEST_F(ChatTest, WholeAnswerHasOpenAiShape) {
   EXPECT_THAT(response.body, HasSubstr("\"first_token_ms\":12.5,"));
 }
 
+TEST_F(ChatTest, RecallSaysWhatWasChosenAndWhy) {
+  start();
+  const RawResponse response = ask("POST", kChat, kQuestion);
+  const boost::json::object recall = json(response).at("recall").as_object();
+  EXPECT_EQ(recall.at("chosen_by").as_string(), "question");
+  EXPECT_EQ(recall.at("chosen_tokens").as_int64(), 60);
+  EXPECT_EQ(recall.at("recent_tokens").as_int64(), 40);
+  EXPECT_DOUBLE_EQ(recall.at("margin").as_double(), 0.25);
+  EXPECT_DOUBLE_EQ(recall.at("search_ms").as_double(), 1.5);
+  EXPECT_EQ(recall.at("episodes"), boost::json::parse(R"([{"id":3,"title":"canoe, boathouse",
+      "first":"2023-05-08T13:56:00Z","last":"2023-05-09T13:56:00Z"}])"));
+  EXPECT_EQ(recall.at("segments").at(0), boost::json::parse(R"({"episode":3,"first_turn":1,"turns":2,"tokens":50,
+      "first":"2023-05-08T13:56:00Z","last":"2023-05-08T13:57:00Z","score":4.5,"signals":{"dense":2,"lexical":1.25,
+      "neighbours":0.5,"speaker":0.25,"time":0.375,"prior":0.125},"words":["canoe","caf\u00e9"]})"));
+  const boost::json::value& undated = recall.at("segments").at(1);
+  EXPECT_TRUE(undated.at("episode").is_null());
+  EXPECT_TRUE(undated.at("first").is_null());
+  EXPECT_EQ(undated.at("words").as_array().size(), 0U);
+  EXPECT_EQ(undated.at("score").to_number<double>(), 0) << "JSON has no infinity";
+}
+
+TEST_F(ChatTest, AnAnswerFromTheWholeHistoryNamesNoSegments) {
+  start();
+  service_.set_script([](const daemon::ChatRequest&, daemon::ChatSink& sink) {
+    sink.on_start(-1);
+    sink.on_done({});
+  });
+  const boost::json::object recall = json(ask("POST", kChat, kQuestion)).at("recall").as_object();
+  EXPECT_EQ(recall.at("chosen_by").as_string(), "all");
+  EXPECT_TRUE(recall.at("segments").as_array().empty());
+  EXPECT_TRUE(recall.at("episodes").as_array().empty());
+}
+
 TEST_F(ChatTest, StreamHasOpenAiShape) {
   start();
   const RawResponse response =
@@ -85,6 +118,7 @@ TEST_F(ChatTest, StreamHasOpenAiShape) {
       finish = std::string(choice.at("finish_reason").as_string());
       EXPECT_TRUE(delta.empty());
       EXPECT_EQ(chunk.at("recall").at("tokens_reused").as_int64(), 100);
+      EXPECT_EQ(chunk.at("recall").at("segments").as_array().size(), 2U);
     }
   }
   EXPECT_EQ(text, "Hello, world.");

@@ -71,7 +71,16 @@ TEST_F(ApiTest, SessionFromCreationToDeletion) {
   EXPECT_EQ(rest.at("turns").as_array().at(0).at("time").as_string(), "1970-01-01T00:00:01Z");
   EXPECT_TRUE(rest.at("turns").as_array().at(0).at("speaker").is_null());
 
-  EXPECT_EQ(json(ask("GET", path + "/memory")).at("turns").as_int64(), 2);
+  const boost::json::object memory = json(ask("GET", path + "/memory"));
+  EXPECT_EQ(memory.at("turns").as_int64(), 2);
+  EXPECT_EQ(memory.at("encoder").as_string(), "all-MiniLM-L6-v2");
+  EXPECT_EQ(memory.at("reading").as_string(), "recent");
+  EXPECT_EQ(memory.at("recall_tokens").as_int64(), 1024);
+  EXPECT_EQ(memory.at("segments").as_int64(), 5);
+  EXPECT_EQ(memory.at("segments_pending").as_int64(), 1);
+  EXPECT_EQ(memory.at("episodes"), boost::json::parse(R"([{"id":0,"title":"canoe, boathouse",
+      "first":"2023-05-08T13:56:00Z","last":"2023-05-09T13:56:00Z","segments":3,"turns":7,"tokens":420},
+      {"id":1,"title":"","first":null,"last":null,"segments":1,"turns":1,"tokens":9}])"));
   EXPECT_EQ(json(ask("GET", "/v1/sessions")).at("data").as_array().size(), 1U);
   EXPECT_EQ(json(ask("DELETE", path)).at("deleted").as_bool(), true);
   EXPECT_EQ(field(ask("GET", path), "code"), "session_not_found");

@@ -1,6 +1,7 @@
 #include "tests/api/scripted_service.h"
 
 #include <chrono>
+#include <limits>
 
 namespace recalld::daemon {
 
@@ -27,6 +28,33 @@ ChatResult ScriptedService::result(const std::string& text) {
   result.recall.tokens_reused = 100;
   result.recall.tokens_read = 20;
   result.recall.first_token_ms = 12.5;
+  result.recall.chosen_by = "question";
+  result.recall.margin = 0.25;
+  result.recall.chosen_tokens = 60;
+  result.recall.recent_tokens = 40;
+  result.recall.search_ms = 1.5;
+  RecalledSegment dated;
+  dated.first_turn = 1;
+  dated.n_turns = 2;
+  dated.n_tokens = 50;
+  dated.first_ms = 1'683'554'160'000;
+  dated.last_ms = 1'683'554'220'000;
+  dated.episode = 3;
+  dated.score = 4.5;
+  dated.dense = 2;
+  dated.lexical = 1.25;
+  dated.neighbours = 0.5;
+  dated.speaker = 0.25;
+  dated.time = 0.375;
+  dated.prior = 0.125;
+  dated.words = {"canoe", "caf\u00e9"};
+  RecalledSegment undated;
+  undated.first_turn = 3;
+  undated.n_turns = 1;
+  undated.n_tokens = 10;
+  undated.score = std::numeric_limits<double>::infinity();
+  result.recall.segments = {dated, undated};
+  result.recall.episodes = {{3, "canoe, boathouse", 1'683'554'160'000, 1'683'640'560'000}};
   return result;
 }
 
@@ -127,6 +155,12 @@ Result<MemoryInfo> ScriptedService::memory(const std::string& principal, const s
   info.turns = static_cast<int64_t>(stored->turns.size());
   info.codec = "turboquant-4";
   info.state = "ready";
+  info.encoder = "all-MiniLM-L6-v2";
+  info.reading = "recent";
+  info.recall_tokens = 1024;
+  info.segments = 5;
+  info.segments_pending = 1;
+  info.episodes = {{0, "canoe, boathouse", 1'683'554'160'000, 1'683'640'560'000, 3, 7, 420}, {1, "", {}, {}, 1, 1, 9}};
   return info;
 }
 

@@ -102,6 +102,7 @@ TEST_F(WebSocketTest, AnswersWithTheEventsOfAStream) {
   EXPECT_EQ(event.at("finish_reason").as_string(), "stop");
   EXPECT_EQ(event.at("usage").at("total_tokens").as_int64(), 124);
   EXPECT_EQ(event.at("recall").at("assistant_turn").as_int64(), 5);
+  EXPECT_EQ(event.at("recall").at("segments").at(0).at("episode").as_int64(), 3);
   EXPECT_EQ(event.at("id").as_string(), "q1");
   EXPECT_FLOAT_EQ(service_.requests().at(0).sampling.temperature, 0);
   EXPECT_EQ(service_.requests().at(0).sampling.max_tokens, 5);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "app/recallctl/address.h"
+#include "app/recallctl/draw.h"
 #include "app/recallctl/event_stream.h"
 #include "app/recallctl/http_client.h"
 #include "app/recallctl/text.h"
@@ -75,6 +76,38 @@ TEST(Text, AnAnswerCannotDriveTheTerminal) {
   EXPECT_EQ(printable("\xC2\x9B"
                       "31m \u00e9\u4e2d"),
             "?31m \u00e9\u4e2d");
+}
+
+TEST(Draw, CellsAreCutAndFilledByColumns) {
+  const Look plain;
+  const Look terminal{.columns = 80, .utf8 = true, .blocks = true};
+  const Look ascii{.columns = 80, .utf8 = false, .blocks = false};
+  EXPECT_EQ(cell("abc", 5, plain), "abc  ");
+  EXPECT_EQ(cell("abcdef", 5, plain), "abc..");
+  EXPECT_EQ(cell("abcdef", 5, terminal), "abcd\u2026");
+  EXPECT_EQ(cell("a\nb\tc\x1b", 6, plain), "a b c?");
+  EXPECT_EQ(cell("\u00e9t\u00e9", 4, ascii), "?t? ");
+  EXPECT_EQ(cell("", 0, plain), "");
+  for (int columns = 0; columns < 12; ++columns)
+    EXPECT_EQ(display_columns(cell("caf\u00e9 au lait", columns, terminal)), columns);
+}
+
+TEST(Draw, BarsShowWhatIsThere) {
+  const Look plain;
+  const Look terminal{.columns = 80, .utf8 = true, .blocks = true};
+  EXPECT_EQ(bar_text(0, 10, plain), "");
+  EXPECT_EQ(bar_text(0.001, 10, plain), "#");
+  EXPECT_EQ(bar_text(2, 3, plain), "###");
+  EXPECT_EQ(bar_text(0.5, 3, terminal), "\u2588\u258c");
+  EXPECT_EQ(bar_text(0.001, 10, terminal), "\u258f");
+  EXPECT_EQ(bar_text(0.5, -4, terminal), "");
+}
+
+TEST(Draw, Spans) {
+  EXPECT_EQ(span_text({}, {}), "no date");
+  EXPECT_EQ(span_text(0, 1000), "1 Jan 1970");
+  EXPECT_EQ(span_text(0, 86'400'000), "1 Jan - 2 Jan 1970");
+  EXPECT_EQ(span_text(-1, 0), "31 Dec 1969 - 1 Jan 1970");
 }
 
 TEST(Errors, CarryTheDaemonsMessage) {

@@ -1,18 +1,22 @@
 """recallctl as a person or a script meets it: options, output, exit codes, the terminal. Against stub_server.py."""
 
+import fcntl
 import json
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+import unicodedata
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from stub_server import SESSION, Stub  # noqa: E402
+from stub_server import RECALL, RECALL_BY_QUESTION, SESSION, Stub  # noqa: E402
 
 RECALLCTL = os.path.join(os.environ["RECALLD_BUILD_DIR"], "app/recallctl/recallctl")
 CLEAN_ENV = {k: v for k, v in os.environ.items() if not k.startswith("RECALLD_") and k != "TERM"}
@@ -27,10 +31,11 @@ def recallctl(*args, server=None, env=None, stdin=""):
 class Terminal:
     """recallctl on a pseudo terminal."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, columns=80, locale="C.UTF-8"):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execve(RECALLCTL, [RECALLCTL, *args], {**CLEAN_ENV, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            os.execve(RECALLCTL, [RECALLCTL, *args], {**CLEAN_ENV, "TERM": "xterm", "LC_ALL": locale})
         self.output = ""
         self.seen = 0
         self.status = None
@@ -210,6 +215,108 @@ class Commands(unittest.TestCase):
         with Stub() as stub:
             self.assertEqual(recallctl("delete", SESSION, server=stub.address).returncode, 0)
             self.assertEqual(stub.state.deleted, [SESSION])
+
+
+def width(line):
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
+
+
+class Episodes(unittest.TestCase):
+    def draw(self, stub, **look):
+        terminal = Terminal("--server", stub.address, "memory", SESSION, **look)
+        self.addCleanup(terminal.close)
+        self.assertEqual(terminal.end(), 0, terminal.output)
+        return terminal.output.replace("\r\n", "\n")
+
+    def test_timeline_and_map_fit_every_terminal(self):
+        with Stub() as stub:
+            stub.state.episodes = True
+            for columns in (30, 44, 60, 80, 100, 120, 200):
+                drawn = self.draw(stub, columns=columns)
+                timeline, episodes = drawn.split("\n\n")[1:]
+                for line in (timeline + "\n" + episodes).splitlines():
+                    self.assertLessEqual(width(line), max(columns, 40), (columns, line))
+                self.assertRegex(timeline, r"2026-01-11 Sun +2  \u2588")
+                self.assertRegex(timeline, r"2026-01-12 Mon +1  \u2588")
+                self.assertIn("1 without a date", timeline)
+                self.assertRegex(episodes, r"(?m)^ #0 +biscuit")
+                self.assertRegex(episodes, r"(?m)^ #0 .* 600 +60 %")
+                self.assertNotIn("\x1b", drawn)
+            self.assertIn("24 Dec 2025 - 14 Feb 2026", drawn)
+            self.assertRegex(drawn, r"#13  \(no title\) +no date")
+
+    def test_a_terminal_without_utf8_gets_ascii(self):
+        with Stub() as stub:
+            stub.state.episodes = True
+            drawn = self.draw(stub, locale="C", columns=120)
+            self.assertTrue(drawn.isascii(), drawn)
+            self.assertRegex(drawn, r"caf\? \?\[31mglaze")
+            self.assertRegex(drawn, r"2026-01-11 Sun +2  #####")
+
+    def test_a_pipe_gets_plain_bars_and_texts_as_they_are(self):
+        with Stub() as stub:
+            stub.state.episodes = True
+            text = recallctl("memory", SESSION, server=stub.address).stdout
+            self.assertRegex(text, r"2026-01-11 Sun +2  #####")
+            self.assertIn("caf\u00e9", text)
+            for part in ("11, 2 of them found by their words alone", "all-MiniLM-L6-v2", "at most 1,024 tokens"):
+                self.assertIn(part, text)
+
+    def test_long_histories_are_drawn_by_month_or_year(self):
+        with Stub() as stub:
+            stub.state.times = ["2025-%02d-%02dT12:00:00Z" % (month, day) for month in (11, 12) for day in range(1, 29)]
+            stub.state.times += ["2026-02-01T00:00:00Z"] * 1000
+            text = recallctl("memory", SESSION, server=stub.address).stdout
+            self.assertRegex(text, r"2025-11 +28  ##\n2025-12 +28  ##\n2026-01 +0\n2026-02 +1,000  ##########")
+            stub.state.times += ["1969-12-31T23:59:59Z"]
+            text = recallctl("memory", SESSION, server=stub.address).stdout
+            self.assertRegex(text, r"(?m)^1969 +1  #\n1970 +0\n")
+
+    def test_json_has_the_daemons_fields(self):
+        with Stub() as stub:
+            stub.state.episodes = True
+            memory = json.loads(recallctl("--json", "memory", SESSION, server=stub.address).stdout)
+            self.assertEqual([episode["id"] for episode in memory["episodes"]], [0, 12, 13])
+            self.assertEqual(memory["segments_pending"], 2)
+            self.assertEqual(len(stub.state.requests), 1, "the transcript is read for the drawing alone")
+
+    def test_ask_says_what_it_recalled(self):
+        with Stub() as stub:
+            stub.state.recall = RECALL_BY_QUESTION
+            text = recallctl("ask", SESSION, "where?", server=stub.address).stdout
+            summary = next(line for line in text.splitlines() if line.startswith("recalled"))
+            self.assertTrue(summary.startswith("recalled 2 segments, 812 tokens: #0 biscuit, vet"), summary)
+            self.assertLessEqual(len(summary), 80)
+            self.assertNotIn("corn cob", text)
+            for by, said in (("all", "recalled the whole history, 5,180 tokens"),
+                             ("recent", "recalled the newest 128 tokens alone")):
+                stub.state.recall = {**RECALL_BY_QUESTION, "chosen_by": by, "segments": [], "episodes": []}
+                self.assertIn(said, recallctl("ask", SESSION, "where?", server=stub.address).stdout)
+            stub.state.recall = RECALL
+            self.assertNotIn("recalled", recallctl("ask", SESSION, "where?", server=stub.address).stdout)
+
+    def test_evidence_is_dated_and_shows_the_turn_with_the_words(self):
+        with Stub() as stub:
+            stub.state.recall = RECALL_BY_QUESTION
+            lines = recallctl("ask", SESSION, "where?", "--evidence", server=stub.address).stdout.splitlines()
+            self.assertRegex(lines[-2], r"^2026-01-12 07:00  #0  Nadia  Biscuit ate a corn cob .*\.\.$")
+            self.assertLessEqual(len(lines[-2]), 80)
+            self.assertRegex(lines[-1], r"^no date            -  user   The canoe is at the boathouse\.$")
+            answer = json.loads(recallctl("--json", "ask", SESSION, "where?", "--evidence", server=stub.address).stdout)
+            self.assertEqual([len(found["turns"]) for found in answer["evidence"]], [3, 1])
+            self.assertEqual(answer["evidence"][0]["segment"]["score"], 4.5)
+
+    def test_evidence_in_a_chat(self):
+        with Stub() as stub:
+            stub.state.recall = RECALL_BY_QUESTION
+            text = recallctl("chat", SESSION, server=stub.address, stdin="/evidence\nwhere?\n/evidence\n").stdout
+            self.assertIn("no answer yet", text)
+            self.assertEqual(text.count("2026-01-12 07:00  #0  Nadia"), 1)
+            text = recallctl("chat", SESSION, "--evidence", server=stub.address, stdin="where?\n").stdout
+            self.assertEqual(text.count("2026-01-12 07:00  #0  Nadia"), 1)
+            stub.state.recall = {**RECALL_BY_QUESTION, "chosen_by": "all", "segments": [], "episodes": []}
+            self.assertIn("no segments were chosen",
+                          recallctl("ask", SESSION, "where?", "--evidence", server=stub.address).stdout)
 
 
 class Import(unittest.TestCase):

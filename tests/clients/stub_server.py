@@ -6,11 +6,32 @@ import json
 import socketserver
 import threading
 import time
+import urllib.parse
 
 SESSION = "s_01JB2Z6W4N5QH8Z7T3M9K0C1DA"
 RECALL = {"session": SESSION, "user_turn": 3, "assistant_turn": 4, "tokens_reused": 5180, "tokens_read": 24,
           "tokens_pending": 0, "pages": 90, "view_bytes": 1 << 20, "view_f16_bytes": 4 << 20, "load_ms": 2.5,
           "queue_ms": 0.1, "first_token_ms": 41.0, "decode_tokens_per_s": 88.0}
+
+EPISODES = [
+    {"id": 0, "title": "biscuit, vet, stitches", "first": "2026-01-11T18:20:00Z", "last": "2026-01-13T09:22:07Z",
+     "segments": 6, "turns": 25, "tokens": 600},
+    {"id": 12, "title": "caf\u00e9 \x1b[31mglaze, a kiln that is hotter than anybody thought, and bowls with lids",
+     "first": "2025-12-24T19:40:00Z", "last": "2026-02-14T10:00:00Z", "segments": 4, "turns": 30, "tokens": 400},
+    {"id": 13, "title": "", "first": None, "last": None, "segments": 1, "turns": 1, "tokens": 0}]
+TURNS = [
+    ("user", "Nadia", "Hey Daniel, are you up?", "2026-01-11T18:20:00Z"),
+    ("assistant", "Daniel", "I'm up. What\nhappened?", "2026-01-11T18:21:38Z"),
+    ("user", "Nadia", "Biscuit ate a corn cob off the pavement. Dr. Okafor wants to operate tomorrow at half past eight, "
+     "and it will cost about 1,150 euros.", "2026-01-12T07:00:00Z"),
+    ("user", None, "The canoe is at the boathouse.", None)]
+RECALL_BY_QUESTION = {
+    **RECALL, "chosen_by": "question", "margin": 0.31, "chosen_tokens": 812, "recent_tokens": 128, "search_ms": 3.4,
+    "episodes": [{key: episode[key] for key in ("id", "title", "first", "last")} for episode in EPISODES[:2]],
+    "segments": [{"episode": 0, "first_turn": 0, "turns": 3, "tokens": 700, "first": "2026-01-11T18:20:00Z",
+                  "last": "2026-01-12T07:00:00Z", "score": 4.5, "signals": {"dense": 3}, "words": ["cob", "biscuit"]},
+                 {"episode": None, "first_turn": 3, "turns": 1, "tokens": 112, "first": None, "last": None,
+                  "score": 1.5, "signals": {"dense": 1}, "words": []}]}
 
 
 class State:
@@ -29,6 +50,9 @@ class State:
         self.refuse_import = False
         self.unready = 0            # this many memory reports answer 503
         self.damaged = False
+        self.episodes = False       # the memory report has episodes, and answers say what they recalled
+        self.times = None           # the transcript: a message at each of these times, instead of TURNS
+        self.recall = RECALL
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -66,6 +90,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_json(200, {"object": "list", "data": [self.session()]})
         if route == ("GET", "/v1/sessions/ID"):
             return self.send_json(200, self.session())
+        if self.command == "GET" and route[1].startswith("/v1/sessions/ID?"):
+            return self.turns(state)
         if route == ("DELETE", "/v1/sessions/ID"):
             state.deleted.append(SESSION)
             return self.send_json(200, {"id": SESSION, "object": "session.deleted", "deleted": True})
@@ -93,14 +119,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {"id": SESSION, "object": "session", "title": "Ca\u00f1oe \x1b[31mtrip", "style": "plain",
                 "turn_count": 419, "created_at": "2026-05-08T13:56:00Z", "updated_at": "2026-05-09T08:00:00Z"}
 
+    def turns(self, state):
+        asked = {key: int(value[0]) for key, value in
+                 urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query).items()}
+        found = TURNS if state.times is None else [("user", "Ada", "hello", time) for time in state.times]
+        end = asked["first"] + asked["limit"]
+        self.send_json(200, {**self.session(), "next": end if end < len(found) else None, "turns": [
+            {"index": index, "role": role, "speaker": speaker, "content": content, "time": time}
+            for index, (role, speaker, content, time) in enumerate(found)][asked["first"]:end]})
+
     def memory(self, state):
         if state.unready > 0:
             state.unready -= 1
             return self.send_failure(503, "unavailable", "starting: loading the model")
         state.memory_reports += 1
         ready = min(1000, 1000 * state.memory_reports // state.ready_after)
+        more = {"segments": 11, "segments_pending": 2, "encoder": "all-MiniLM-L6-v2", "reading": "recent",
+                "recall_tokens": 1024, "episodes": EPISODES} if state.episodes else {}
         return self.send_json(200, {
-            "object": "session.memory", "session": SESSION, "state": "ready" if ready == 1000 else "reading",
+            **more, "object": "session.memory", "session": SESSION, "state": "ready" if ready == 1000 else "reading",
             "codec": "turboquant-4", "turns": 191, "tokens_total": 1000, "tokens_ready": ready,
             "tokens_pending": 1000 - ready, "pages": 30, "bytes_disk": 1 << 20, "bytes_ram": 1 << 19,
             "bytes_f16": 4 << 20, "pages_dropped": 0})
@@ -137,7 +174,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     return
                 time.sleep(0.01)
             self.event(chunk({"content": "boathouse."}))
-            self.event({**chunk({}, "stop"), "recall": RECALL})
+            self.event({**chunk({}, "stop"), "recall": state.recall})
             self.event("[DONE]")
         self.wfile.write(b"0\r\n\r\n")
 
