@@ -14,9 +14,10 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr int kNarrow = 60;      // no bars in the episode map below this
-constexpr int kVeryNarrow = 44;  // and no dates below this
-constexpr int kWide = 100;       // from here on with messages and segments
+constexpr int kLeastTitle = 12;  // of an episode, before its dates and its bar are left out
+constexpr int kLeastBar = 6;
+constexpr int kLeastLongBar = 12;  // beside titles that are longer than the line
+constexpr int kWide = 100;         // from here on with messages and segments
 constexpr int kLongestBar = 60;
 
 std::string segment_lines(const json::object& memory) {
@@ -134,14 +135,19 @@ std::string episodes_text(const json::object& memory, const Look& look) {
   columns.push_back({"TOKENS", &Episode::tokens});
   columns.push_back({"SHARE", &Episode::share});
   const int ids = widest(episodes, &Episode::id, "");
-  const int when = look.columns >= kVeryNarrow ? widest(episodes, &Episode::when, "WHEN (UTC)") : 0;
-  int room = look.columns - 1 - ids - 2 - (when > 0 ? when + 2 : 0);
+  int room = look.columns - 1 - ids - 2;
   for (Column& column : columns) {
     column.columns = widest(episodes, column.field, column.head);
     room -= column.columns + 2;
   }
-  const int bar = look.columns >= kNarrow ? std::clamp(room / 3, 6, kLongestBar) : 0;
-  const int title = std::max(std::min(widest(episodes, &Episode::title, "EPISODE"), room - (bar > 0 ? bar + 2 : 0)), 8);
+  int when = widest(episodes, &Episode::when, "WHEN (UTC)");
+  if (room - when - 2 < kLeastTitle) when = 0;
+  if (when > 0) room -= when + 2;
+  const int titles = widest(episodes, &Episode::title, "EPISODE");
+  int bar = std::clamp(std::max(room - 2 - titles, std::min(room / 4, kLeastLongBar)), kLeastBar, kLongestBar);
+  if (room - bar - 2 < kLeastTitle) bar = 0;
+  if (bar > 0) room -= bar + 2;
+  const int title = std::max(std::min(titles, room), kLeastTitle);
 
   const auto line = [&](const Episode* episode) {
     std::string text = right_cell(episode != nullptr ? episode->id : "", ids) + "  " +

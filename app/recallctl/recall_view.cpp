@@ -73,20 +73,18 @@ std::string recall_line(const json::object& recall) {
 std::string recall_summary(const json::object& recall, const Look& look) {
   const std::string chosen_by = string_of(recall, "chosen_by");
   if (string_of(recall, "session").empty() || chosen_by.empty()) return "";
-  const std::string newest = count_text(int_of(recall, "recent_tokens"));
   std::string line;
   if (chosen_by == "all") {
     line = fmt::format("recalled the whole history, {}", counted(int_of(recall, "tokens_reused"), "token"));
   } else if (chosen_by == "question") {
     const json::array& segments = array_of(recall, "segments");
-    line = fmt::format("recalled {}, {}{}", counted(static_cast<int64_t>(segments.size()), "segment"),
-                       counted(int_of(recall, "chosen_tokens"), "token"),
+    line = fmt::format("recalled {}, {}, in {:.0f} ms{}", counted(static_cast<int64_t>(segments.size()), "segment"),
+                       counted(int_of(recall, "chosen_tokens"), "token"), number_of(recall, "search_ms"),
                        episode_names(array_of(recall, "episodes"), segments));
-    line += fmt::format("; and the newest {} tokens; {:.0f} ms", newest, number_of(recall, "search_ms"));
   } else {
-    line = fmt::format("recalled the newest {} tokens alone", newest);
+    line = fmt::format("recalled the newest {} tokens alone", count_text(int_of(recall, "recent_tokens")));
   }
-  return trimmed(cell(line, look.columns, look));
+  return trimmed(cell(line, look.columns - 1, look));
 }
 
 }  // namespace recalld::recallctl

@@ -285,7 +285,7 @@ class Episodes(unittest.TestCase):
             stub.state.recall = RECALL_BY_QUESTION
             text = recallctl("ask", SESSION, "where?", server=stub.address).stdout
             summary = next(line for line in text.splitlines() if line.startswith("recalled"))
-            self.assertTrue(summary.startswith("recalled 2 segments, 812 tokens: #0 biscuit, vet"), summary)
+            self.assertTrue(summary.startswith("recalled 2 segments, 812 tokens, in 3 ms: #0 biscuit, vet"), summary)
             self.assertLessEqual(len(summary), 80)
             self.assertNotIn("corn cob", text)
             for by, said in (("all", "recalled the whole history, 5,180 tokens"),
