@@ -1,6 +1,7 @@
 """The steps of scripts/demo, once recalld is built."""
 
 import argparse
+import collections
 import json
 import os
 import shutil
@@ -141,9 +142,10 @@ def show_recall(recall):
     if recall["chosen_by"] == "question":
         print(f"    recalled: {len(recall['segments'])} segments, {recall['chosen_tokens']:,} tokens, and the newest "
               f"{recall['recent_tokens']:,}; found in {milliseconds(recall['search_ms'])}")
-        for episode in recall["episodes"]:
+        counts = collections.Counter(segment["episode"] for segment in recall["segments"])
+        for episode in sorted(recall["episodes"], key=lambda episode: -counts[episode["id"]]):
             print(f"    episode #{episode['id']}: {episode['title'] or '(no title)'} "
-                  f"({span(episode['first'], episode['last'])})")
+                  f"({span(episode['first'], episode['last'])}), {counts[episode['id']]} of the segments")
     elif recall["chosen_by"] == "all":
         print("    recalled: the whole history")
     else:
