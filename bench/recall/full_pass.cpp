@@ -28,8 +28,18 @@ std::vector<int64_t> borders(const History& history) {
 
 }  // namespace
 
+Status check_fits_window(const History& history, const runtime::Engine& engine) {
+  size_t longest = 0;
+  for (const Asked& asked : history.questions) longest = std::max(longest, asked.prompt.size() + asked.gold.size());
+  const size_t needed = history.tokens.size() + longest;
+  if (needed <= static_cast<size_t>(engine.context())) return ok_status();
+  return too_large("history and question need " + std::to_string(needed) + " positions, the window has " +
+                   std::to_string(engine.context()));
+}
+
 Result<FullPass> FullPass::read(const History& history, runtime::Engine& engine,
                                 const std::shared_ptr<cache::MemoryPool>& pool) {
+  RECALLD_RETURN_IF_ERROR(check_fits_window(history, engine));
   const SystemClock clock;
   const int64_t started = clock.monotonic_ns();
   const cache::CacheShape& shape = engine.model().cache_shape();

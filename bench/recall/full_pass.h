@@ -13,6 +13,9 @@
 
 namespace recalld::bench {
 
+// kTooLarge when the history, a question and its answer do not fit the model's window.
+Status check_fits_window(const History& history, const runtime::Engine& engine);
+
 class FullPass {
  public:
   // Reads history.tokens. kTooLarge when they do not fit the model's window.

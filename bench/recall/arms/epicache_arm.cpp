@@ -37,6 +37,7 @@ class EpiCacheArm final : public Arm {
   }
 
   Result<BuildCost> build(const ArmContext& context) override {
+    RECALLD_RETURN_IF_ERROR(check_fits_window(*context.history, *context.engine));
     history_ = context.history;
     shape_ = &context.engine->model().cache_shape();
     RECALLD_ASSIGN_OR_RETURN(encoder_, runtime::open_gguf_encoder(options_.encoder));

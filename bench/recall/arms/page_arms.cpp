@@ -75,10 +75,37 @@ class Last final : public PageArm {
  public:
   explicit Last(int budget) : PageArm("last", budget) {}
 
+  // Beyond the window there is no full pass to cut pages from: the newest turns are read by themselves.
+  Result<BuildCost> build(const ArmContext& context) override {
+    Result<BuildCost> cost = PageArm::build(context);
+    reread_ = cost.status().code() == StatusCode::kTooLarge;
+    return reread_ ? Result<BuildCost>(BuildCost{}) : cost;
+  }
+
+  Result<Composed> compose(const Asked& asked) override {
+    return reread_ ? reread(*history_, newest_turns()) : PageArm::compose(asked);
+  }
+
  protected:
   std::vector<size_t> choose(const Asked& /*asked*/) override {
     return retrieval::choose_recent(pass_->groups(), budget());
   }
+
+ private:
+  std::vector<TokenRange> newest_turns() const {
+    int64_t room = budget() - history_->start.n;
+    std::vector<TokenRange> ranges;
+    for (size_t i = history_->turns.size(); i-- > 0;) {
+      const TurnTokens& place = history_->places[i];
+      room -= place.header.n + place.words.n;
+      if (room < 0) break;
+      ranges.push_back({place.words.first - place.header.n, place.header.n + place.words.n});
+    }
+    std::reverse(ranges.begin(), ranges.end());
+    return ranges;
+  }
+
+  bool reread_ = false;
 };
 
 class Random final : public PageArm {

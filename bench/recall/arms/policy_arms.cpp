@@ -23,6 +23,7 @@ class PolicyArm final : public Arm {
   std::string settings() const override { return "1 block=" + std::to_string(kBlockTokens); }
 
   Result<BuildCost> build(const ArmContext& context) override {
+    RECALLD_RETURN_IF_ERROR(check_fits_window(*context.history, *context.engine));
     const int64_t started = SystemClock().monotonic_ns();
     history_ = context.history;
     shape_ = &context.engine->model().cache_shape();

@@ -10,7 +10,7 @@
 
 namespace recalld::bench {
 
-// "streamingllm", "h2o", "snapkv", "kvzip", "keydiff". budget: entries per KV head.
+// "streamingllm" (see streaming_arm.h), "h2o", "snapkv", "kvzip", "keydiff". budget: entries per KV head.
 std::unique_ptr<Arm> make_policy_arm(const std::string& name, int budget);
 
 // Share of the evidence's tokens that a policy kept, over layers and heads.

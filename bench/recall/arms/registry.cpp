@@ -5,6 +5,7 @@
 
 #include "bench/recall/arms/page_arms.h"
 #include "bench/recall/arms/policy_arms.h"
+#include "bench/recall/arms/streaming_arm.h"
 #include "bench/recall/arms/text_arms.h"
 
 namespace recalld::bench {
@@ -47,7 +48,7 @@ const std::vector<Entry>& entries() {
          ours.encoder = options.encoder;
          return make_text_rag(budget, ours);
        }},
-      policy("streamingllm"),
+      {"streamingllm", true, [](int budget, const ArmOptions&) { return make_streaming_arm(budget); }},
       policy("h2o"),
       policy("snapkv"),
       policy("kvzip"),
