@@ -24,6 +24,7 @@ daemon::ServiceOptions service_options(const daemon::Config& config) {
   options.model_sha256 = config.text("model.sha256");
   options.threads = threads_of(config);
   options.context = number("model.context");
+  options.encoder_path = config.text("memory.encoder");
   options.data_dir = config.text("memory.data_dir");
   options.codec = config.text("memory.codec");
   options.block_tokens = number("memory.block_tokens");
@@ -34,6 +35,8 @@ daemon::ServiceOptions service_options(const daemon::Config& config) {
   options.segment_tokens = number("memory.segment_tokens");
   options.reading = episodes::parse_reading_policy(config.text("memory.reading")).value_or(options.reading);
   options.reading_view_tokens = number("memory.reading_view_tokens");
+  options.recall_tokens = number("memory.recall_tokens");
+  options.view_order = retrieval::parse_view_order(config.text("memory.view_order")).value_or(options.view_order);
   options.view_tokens = number("memory.view_tokens");
   options.answer_reserve_tokens = number("memory.answer_reserve_tokens");
   options.catch_up_tokens = number("memory.catch_up_tokens");

@@ -219,7 +219,6 @@ Status EngineLoop::start_answer(ChatJob& job) {
 
 Result<Answer::Prompt> EngineLoop::prompt_for(ChatJob& job, SessionMemory& memory) {
   Answer::Prompt prompt;
-  const int64_t started = context_.clock->monotonic_ns();
   prompt.recall.tokens_pending = memory.pending_tokens();
   prompt.tokens = memory.newest_pending(std::min<int64_t>(options_.catch_up_tokens, engine_->context() / 4));
   prompt.recall.tokens_pending -= static_cast<int64_t>(prompt.tokens.size());
@@ -230,7 +229,10 @@ Result<Answer::Prompt> EngineLoop::prompt_for(ChatJob& job, SessionMemory& memor
   RECALLD_ASSIGN_OR_RETURN(std::vector<retrieval::PageGroup> groups, memory.groups());
   int64_t room = engine_->context() - static_cast<int64_t>(prompt.tokens.size()) - options_.answer_reserve_tokens;
   if (options_.view_tokens > 0) room = std::min<int64_t>(room, options_.view_tokens);
-  const std::vector<size_t> chosen = retrieval::choose_recent(groups, room);
+  const ViewLimits limits{room, options_.recall_tokens, options_.recent_tokens, options_.view_order};
+  RECALLD_ASSIGN_OR_RETURN(const std::vector<size_t> chosen,
+                           choose_view(memory, groups, job.asked, limits, *context_.clock, &prompt.recall));
+  const int64_t started = context_.clock->monotonic_ns();
   const size_t on_disk = memory.trunk().groups().size();
   for (const size_t index : chosen) {
     if (index < on_disk && groups[index].chunk == nullptr) {
@@ -355,15 +357,15 @@ bool EngineLoop::read_one() {
   for (const std::string& session : order) {
     Reader& reader = readers_[session];
     if (reader.not_before_ns > now) continue;
-    if (!reader.dirty &&
-        (reader.memory == nullptr || (!reader.memory->has_pending() && !reader.memory->trunk().has_unsaved())))
+    if (!reader.dirty && (reader.memory == nullptr || (!reader.memory->has_pending() && !reader.memory->has_work())))
       continue;
     const auto read = [&]() -> Result<bool> {
       RECALLD_ASSIGN_OR_RETURN(const auto memory, memory_of(session, reader.style));
       RECALLD_ASSIGN_OR_RETURN(const bool pending, memory->look());
       reader.dirty = false;
       const int64_t before = memory->trunk().n_tokens();
-      if (pending) RECALLD_RETURN_IF_ERROR(memory->read_step(*engine_, &cancel_reading_));
+      RECALLD_RETURN_IF_ERROR(pending ? memory->read_step(*engine_, &cancel_reading_)
+                                      : memory->learn_step(cancel_reading_));
       counters_.tokens_ingested += std::max<int64_t>(0, memory->trunk().n_tokens() - before);
       RECALLD_RETURN_IF_ERROR(memory->save_if_due());
       return pending;

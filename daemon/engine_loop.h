@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "daemon/answer.h"
+#include "daemon/question_view.h"
 #include "daemon/session_memory.h"
 
 namespace recalld::daemon {
@@ -26,6 +27,7 @@ namespace recalld::daemon {
 struct ChatJob {
   std::string session;  // empty: stateless
   episodes::Style style = episodes::Style::kTemplate;
+  AskedText asked;              // what the view is chosen for
   int64_t question_turn = -1;   // index in the transcript, or -1 when the question is not remembered
   std::vector<int32_t> tokens;  // question (or, stateless, the whole conversation) and the answer's beginning
   std::vector<std::string> stops;
@@ -41,6 +43,7 @@ struct LoopCounters {
 
 class EngineLoop {
  public:
+  // context.encoder may compute on the engine: the loop ends first.
   EngineLoop(MemoryContext context, std::unique_ptr<runtime::Engine> engine, const ServiceOptions& options);
   ~EngineLoop();
   EngineLoop(const EngineLoop&) = delete;

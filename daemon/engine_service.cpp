@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "daemon/reading_position.h"
+#include "runtime/model_encoder.h"
+
 namespace recalld::daemon {
 namespace {
 
@@ -35,14 +38,15 @@ Status check_roles(std::span<const Message> messages) {
 
 EngineService::EngineService(const ServiceOptions& options, const Clock& clock, EventLog log,
                              std::shared_ptr<const runtime::Model> model, std::unique_ptr<runtime::Engine> engine,
-                             std::unique_ptr<storage::Stores> stores, cache::CodecPlan plan,
-                             std::function<uint64_t()> random)
+                             std::unique_ptr<runtime::TextEncoder> encoder, std::unique_ptr<storage::Stores> stores,
+                             cache::CodecPlan plan, std::function<uint64_t()> random)
     : options_(options),
       clock_(clock),
       log_(std::move(log)),
       model_(std::move(model)),
       tokenizer_(std::make_shared<runtime::Tokenizer>(model_)),
       pool_(cache::MemoryPool::create(static_cast<size_t>(options.ram_bytes))),
+      encoder_(encoder != nullptr ? std::move(encoder) : runtime::make_model_encoder(*engine, *tokenizer_)),
       stores_(std::move(stores)),
       random_(std::move(random)) {
   MemoryContext context;
@@ -54,6 +58,8 @@ EngineService::EngineService(const ServiceOptions& options, const Clock& clock, 
   context.log = log_;
   context.codec = options.codec;
   context.pages_dropped = &pages_dropped_;
+  context.encoder = encoder_.get();
+  context.recall_tokens = options.recall_tokens;
   context.trunk = trunk_options(options, engine->context());
   context.trunk.plan = std::move(plan);
   trunk_options_ = context.trunk;
@@ -67,7 +73,8 @@ Status EngineService::resume() {
   for (const storage::SessionRow& row : rows) {
     if (row.turns == 0) continue;
     const auto trunk = stores_->kv().trunk(row.id);
-    if (trunk.ok() && trunk->has_value() && (*trunk)->n_turns >= row.turns && is_current(**trunk, style_of(row)))
+    if (trunk.ok() && trunk->has_value() && (*trunk)->n_turns >= row.turns && is_current(**trunk, style_of(row)) &&
+        is_embedded(**trunk))
       continue;
     loop_->wake(row.id, style_of(row));
   }
@@ -116,6 +123,11 @@ bool EngineService::is_current(const storage::TrunkRow& trunk, episodes::Style s
   const auto format = format_of(style);
   return format.ok() &&
          trunk.fingerprint == episodes::trunk_fingerprint(model_->fingerprint(), format->version(), trunk_options_);
+}
+
+bool EngineService::is_embedded(const storage::TrunkRow& trunk) const {
+  const auto position = unpack_position(trunk.state);
+  return position.ok() && position->n_pending == 0 && position->encoder == encoder_->fingerprint();
 }
 
 Result<episodes::TranscriptFormat> EngineService::format_of(episodes::Style style) const {
@@ -324,6 +336,7 @@ Status EngineService::chat_in_session(const ChatRequest& request, std::shared_pt
   job.tokens.insert(job.tokens.end(), prefix.begin(), prefix.end());
   RECALLD_RETURN_IF_ERROR(check_fits(job.tokens.size()));
   job.session = request.session;
+  job.asked = {rows.back().text, rows.back().time_ms};
   job.style = style;
   job.stops = format.stops();
   job.trim = style == episodes::Style::kPlain;

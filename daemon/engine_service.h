@@ -15,10 +15,12 @@ namespace recalld::daemon {
 
 class EngineService final : public Service {
  public:
-  // Everything is open; the loop is started here. random gives session ids and sampling seeds.
+  // Everything is open; the loop is started here. encoder: null for the model's own states. random gives session ids
+  // and sampling seeds.
   EngineService(const ServiceOptions& options, const Clock& clock, EventLog log,
                 std::shared_ptr<const runtime::Model> model, std::unique_ptr<runtime::Engine> engine,
-                std::unique_ptr<storage::Stores> stores, cache::CodecPlan plan, std::function<uint64_t()> random);
+                std::unique_ptr<runtime::TextEncoder> encoder, std::unique_ptr<storage::Stores> stores,
+                cache::CodecPlan plan, std::function<uint64_t()> random);
   ~EngineService() override;
 
   // Takes up reading where it stopped, for every session that has unread turns.
@@ -52,6 +54,8 @@ class EngineService final : public Service {
   episodes::Style style_of(const storage::SessionRow& row) const;
   // False for a trunk of another model, codec or settings: it will be read anew.
   bool is_current(const storage::TrunkRow& trunk, episodes::Style style) const;
+  // False when segments of it wait for their vectors, or have those of another encoder.
+  bool is_embedded(const storage::TrunkRow& trunk) const;
   Result<std::vector<storage::TurnRow>> rows_of(std::span<const Message> messages, bool date_now) const;
   Status chat_stateless(const ChatRequest& request, std::shared_ptr<ChatSink> sink);
   Status chat_in_session(const ChatRequest& request, std::shared_ptr<ChatSink> sink);
@@ -66,6 +70,7 @@ class EngineService final : public Service {
   std::shared_ptr<const runtime::Model> model_;
   std::shared_ptr<const runtime::Tokenizer> tokenizer_;
   std::shared_ptr<cache::MemoryPool> pool_;
+  std::unique_ptr<runtime::TextEncoder> encoder_;  // used by the loop's thread alone
   std::unique_ptr<storage::Stores> stores_;
   std::atomic<int64_t> pages_dropped_{0};
   episodes::TrunkOptions trunk_options_;

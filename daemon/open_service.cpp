@@ -7,6 +7,7 @@
 #include <random>
 
 #include "daemon/engine_service.h"
+#include "runtime/gguf_encoder.h"
 
 namespace recalld::daemon {
 namespace {
@@ -76,14 +77,26 @@ Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, con
                             " tokens is too small for memory.answer_reserve_tokens (" +
                             std::to_string(options.answer_reserve_tokens) + ") and two blocks");
 
+  std::unique_ptr<runtime::TextEncoder> encoder;
+  if (options.encoder_path.empty()) {
+    log(LogLevel::kWarning,
+        "no text encoder (memory.encoder): segments are found by their words and by the model's own states, which are "
+        "worse than an embedding model's");
+  } else {
+    auto opened = runtime::open_gguf_encoder(options.encoder_path, options.threads);
+    if (!opened.ok()) return opened.status().with_context("memory.encoder");
+    encoder = std::move(opened).value();
+    log(LogLevel::kInfo, "text encoder " + encoder->name() + " from " + options.encoder_path);
+  }
+
   RECALLD_ASSIGN_OR_RETURN(auto stores, storage::Stores::open(options.data_dir, clock));
   for (const std::string& note : stores->notes()) log(LogLevel::kWarning, note);
   if (options.disk_bytes > 0) RECALLD_RETURN_IF_ERROR(stores->kv().set_max_bytes(options.disk_bytes));
   auto random = [device = std::make_shared<std::random_device>()]() -> uint64_t {
     return (static_cast<uint64_t>((*device)()) << 32) | (*device)();
   };
-  auto service = std::make_unique<EngineService>(options, clock, log, model, std::move(engine), std::move(stores),
-                                                 std::move(plan), std::move(random));
+  auto service = std::make_unique<EngineService>(options, clock, log, model, std::move(engine), std::move(encoder),
+                                                 std::move(stores), std::move(plan), std::move(random));
   RECALLD_RETURN_IF_ERROR(service->resume());
   return std::unique_ptr<Service>(std::move(service));
 }

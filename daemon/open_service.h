@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "daemon/service.h"
 #include "episodes/trunk.h"
+#include "retrieval/select.h"
 
 namespace recalld::daemon {
 
@@ -22,7 +23,8 @@ struct ServiceOptions {
   std::string model_path;
   std::string model_sha256;  // lower-case hex the file must have; empty: not checked
   int32_t threads = 1;
-  int32_t context = 0;  // window in tokens; 0: the model's
+  int32_t context = 0;       // window in tokens; 0: the model's
+  std::string encoder_path;  // GGUF of the text encoder; empty: the model's own states
   std::string data_dir;
   std::string codec = "turboquant-4";
   int32_t block_tokens = 256;
@@ -32,8 +34,10 @@ struct ServiceOptions {
   int32_t segment_turns = 2;
   int32_t segment_tokens = 256;
   episodes::ReadingPolicy reading = episodes::ReadingPolicy::kRecent;
-  int32_t reading_view_tokens = 0;       // most page tokens that reading sees; 0: what the window leaves
-  int32_t view_tokens = 0;               // most page tokens that a question sees; 0: what the window leaves
+  int32_t reading_view_tokens = 0;  // most page tokens that reading sees; 0: what the window leaves
+  int32_t view_tokens = 0;          // most page tokens that a question sees; 0: what the window leaves
+  int32_t recall_tokens = 1024;     // of segments that a question chooses; 0: everything that fits the window
+  retrieval::ViewOrder view_order = retrieval::ViewOrder::kByTime;
   int32_t answer_reserve_tokens = 1024;  // room kept in the window for question and answer
   int32_t catch_up_tokens = 1024;        // unread history that a question waits for; of more, the newest part is read
                                          // as text with the question

@@ -1,34 +1,13 @@
 #include "daemon/session_memory.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "daemon/reading_position.h"
 
 namespace recalld::daemon {
 namespace {
 
 constexpr int64_t kSaveEveryNs = 1'500'000'000;
-
-// The writer's bookkeeping in TrunkRow::state: a list of little-endian u64.
-struct ReadingPosition {
-  uint64_t turn_offset = 0;  // tokens of the turn after the last whole one that are in the trunk
-  std::vector<size_t> view;  // page groups that the block being read sees
-};
-
-std::vector<std::byte> pack_state(const ReadingPosition& position) {
-  std::vector<uint64_t> words{position.turn_offset};
-  words.insert(words.end(), position.view.begin(), position.view.end());
-  std::vector<std::byte> bytes(words.size() * sizeof(uint64_t));
-  std::memcpy(bytes.data(), words.data(), bytes.size());
-  return bytes;
-}
-
-Result<ReadingPosition> unpack_state(const std::vector<std::byte>& bytes) {
-  std::vector<uint64_t> words(bytes.size() / sizeof(uint64_t));
-  if (words.empty() || bytes.size() % sizeof(uint64_t) != 0)
-    return corrupt("the stored reading position makes no sense");
-  std::memcpy(words.data(), bytes.data(), bytes.size());
-  return ReadingPosition{words[0], std::vector<size_t>(words.begin() + 1, words.end())};
-}
 
 // Damage that reading the transcript again repairs.
 bool is_page_fault(const Status& status) {
@@ -42,11 +21,10 @@ episodes::TurnText to_turn_text(const storage::TurnRow& row) { return {row.role,
 
 SessionMemory::SessionMemory(const MemoryContext& context, std::string session, episodes::TranscriptFormat format)
     : context_(context), session_(std::move(session)), format_(std::move(format)) {
-  make_trunk();
   touch();
 }
 
-void SessionMemory::make_trunk() {
+Status SessionMemory::make_trunk() {
   episodes::TrunkOptions options = context_.trunk;
   options.fingerprint = episodes::trunk_fingerprint(context_.model->fingerprint(), format_.version(), options);
   trunk_ = std::make_unique<episodes::Trunk>(context_.model->cache_shape(), context_.pool, options);
@@ -56,6 +34,8 @@ void SessionMemory::make_trunk() {
     RECALLD_ASSIGN_OR_RETURN(cache::PooledBuffer pooled, context_.pool->adopt(std::move(bytes)));
     return cache::open_chunk(std::move(pooled), trunk_->options().fingerprint);
   });
+  RECALLD_ASSIGN_OR_RETURN(recall_, SessionRecall::create(*context_.encoder));
+  return ok_status();
 }
 
 Result<std::unique_ptr<SessionMemory>> SessionMemory::open(const MemoryContext& context, const std::string& session,
@@ -64,6 +44,7 @@ Result<std::unique_ptr<SessionMemory>> SessionMemory::open(const MemoryContext& 
       episodes::TranscriptFormat format,
       episodes::TranscriptFormat::create(context.tokenizer, context.model->info().chat_template, style));
   std::unique_ptr<SessionMemory> memory(new SessionMemory(context, session, std::move(format)));
+  RECALLD_RETURN_IF_ERROR(memory->make_trunk());
   const Status restored = memory->restore();
   if (!restored.ok()) {
     if (!is_page_fault(restored)) return restored;
@@ -78,7 +59,7 @@ Status SessionMemory::restore() {
   if (!stored.has_value()) return ok_status();
   if (stored->trunk.fingerprint != trunk_->options().fingerprint)
     return failed_precondition("its pages were made by another model or other settings");
-  RECALLD_ASSIGN_OR_RETURN(ReadingPosition position, unpack_state(stored->trunk.state));
+  RECALLD_ASSIGN_OR_RETURN(ReadingPosition position, unpack_position(stored->trunk.state));
   std::vector<retrieval::PageGroup> groups;
   std::vector<cache::ChunkPtr> tail;
   for (const storage::ChunkInfo& info : stored->chunks) {
@@ -95,6 +76,33 @@ Status SessionMemory::restore() {
   RECALLD_RETURN_IF_ERROR(announce_read(stored->trunk.n_turns, position.turn_offset));
   RECALLD_RETURN_IF_ERROR(trunk_->restore(std::move(groups), tail, std::move(position.view)));
   if (trunk_->n_tokens() != stored->trunk.n_tokens) return corrupt("stored pages do not add up to the stored tokens");
+  return restore_recall();
+}
+
+Status SessionMemory::restore_recall() {
+  RECALLD_RETURN_IF_ERROR(extend_recall());
+  auto stored = context_.stores->kv().episodes(session_);
+  Status restored = stored.status();
+  if (stored.ok()) {
+    if (!stored->has_value()) return ok_status();
+    restored = recall_->restore(**stored, segments());
+  }
+  if (restored.ok() || !is_page_fault(restored)) return restored;
+  context_.log(LogLevel::kWarning, "session " + session_ + ": its segments are embedded anew (" + restored.message() +
+                                       "); until then they are found by their words");
+  return ok_status();
+}
+
+Status SessionMemory::extend_recall() {
+  const auto& all = segments();
+  size_t n = recall_->size();
+  while (n < trunk_->segmenter().n_closed() && all[n].token_first + all[n].n_tokens <= trunk_->n_tokens()) ++n;
+  return recall_->extend(all, n);
+}
+
+Status SessionMemory::learn_step(const std::atomic<bool>& cancel) {
+  RECALLD_RETURN_IF_ERROR(recall_->learn(segments(), cancel));
+  publish();
   return ok_status();
 }
 
@@ -102,7 +110,10 @@ Status SessionMemory::announce_read(int64_t n_turns, size_t turn_offset) {
   while (next_turn_ < n_turns) {
     RECALLD_ASSIGN_OR_RETURN(const auto turns, next_turns(std::min(n_turns - next_turn_, kTurnsPerLook)));
     if (turns.empty()) return corrupt("the transcript has fewer turns than were read of it");
-    for (const episodes::TurnTokens& turn : turns) trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+    for (const episodes::TurnTokens& turn : turns) {
+      trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+      recall_->announce(turn.turn);
+    }
   }
   turns_read_ = n_turns;
   if (turn_offset == 0) return ok_status();
@@ -116,6 +127,7 @@ Status SessionMemory::announce_read(int64_t n_turns, size_t turn_offset) {
 
 void SessionMemory::announce(Pending& turn) {
   trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+  recall_->announce(turn.turn);
   turn.announced = true;
 }
 
@@ -126,7 +138,7 @@ Status SessionMemory::start_over(const std::string& reason) {
   rebuilding_ = true;
   context_.log(LogLevel::kWarning,
                "session " + session_ + ": memory dropped (" + reason + "); reading the transcript again");
-  make_trunk();
+  RECALLD_RETURN_IF_ERROR(make_trunk());
   pending_.clear();
   next_turn_ = turns_read_ = 0;
   const Status dropped = context_.stores->kv().drop_trunk(session_);
@@ -235,12 +247,13 @@ Status SessionMemory::read_step(runtime::Engine& engine, const std::atomic<bool>
     turns_read_ = turn.index + 1;
     pending_.pop_front();
   }
+  const Status extended = extend_recall();
   publish();
-  return status;
+  return status.ok() ? extended : status;
 }
 
 Status SessionMemory::save() {
-  if (!trunk_->has_unsaved()) return ok_status();
+  if (!has_unsaved()) return ok_status();
   RECALLD_ASSIGN_OR_RETURN(const episodes::Trunk::Unsaved unsaved, trunk_->unsaved());
   const auto& groups = trunk_->groups();
   std::vector<storage::NewChunk> chunks;
@@ -255,10 +268,14 @@ Status SessionMemory::save() {
   row.n_tokens = trunk_->n_tokens();
   row.n_turns = turns_read_;
   const bool inside_turn = !pending_.empty() && pending_.front().index == turns_read_;
-  row.state = pack_state({inside_turn ? pending_.front().read : 0, unsaved.view});
-  RECALLD_RETURN_IF_ERROR(context_.stores->kv().put_trunk(session_, std::move(row), std::move(chunks),
-                                                          static_cast<int32_t>(unsaved.first_changed)));
+  row.state = pack_position(
+      {inside_turn ? pending_.front().read : 0, recall_->n_pending(), context_.encoder->fingerprint(), unsaved.view});
+  std::optional<storage::EpisodeUpdate> episodes;
+  if (recall_->has_unsaved()) episodes = recall_->update();
+  RECALLD_RETURN_IF_ERROR(context_.stores->kv().put_trunk(
+      session_, std::move(row), std::move(chunks), static_cast<int32_t>(unsaved.first_changed), std::move(episodes)));
   trunk_->mark_saved();
+  recall_->mark_saved();
   last_save_ns_ = context_.clock->monotonic_ns();
   rebuilding_ = rebuilding_ && has_pending();
   publish();
@@ -266,8 +283,9 @@ Status SessionMemory::save() {
 }
 
 Status SessionMemory::save_if_due() {
-  if (!trunk_->has_unsaved()) return ok_status();
-  if (has_pending() && context_.clock->monotonic_ns() - last_save_ns_ < kSaveEveryNs) return ok_status();
+  if (!has_unsaved()) return ok_status();
+  const bool goes_on = has_pending() || recall_->n_pending() > 0;
+  if (goes_on && context_.clock->monotonic_ns() - last_save_ns_ < kSaveEveryNs) return ok_status();
   return save();
 }
 
@@ -295,7 +313,10 @@ void SessionMemory::publish() {
   info.bytes_ram = static_cast<int64_t>(trunk_->bytes());
   info.bytes_f16 = info.tokens_ready * static_cast<int64_t>(context_.model->cache_shape().f16_bytes_per_token());
   info.codec = context_.codec;
-  info.state = pending_.empty() && !trunk_->has_unsaved() ? "ready" : rebuilding_ ? "rebuilding" : "reading";
+  info.state = pending_.empty() && !has_work() ? "ready" : rebuilding_ ? "rebuilding" : "reading";
+  info.reading = episodes::reading_policy_name(context_.trunk.reading);
+  info.recall_tokens = context_.recall_tokens;
+  recall_->describe(&info);
   info.pages_dropped = pages_dropped_;
   const std::lock_guard lock(mutex_);
   published_ = std::move(info);

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "daemon/open_service.h"
 #include "daemon/service.h"
+#include "daemon/session_recall.h"
 #include "episodes/transcript_format.h"
 #include "episodes/trunk.h"
 #include "runtime/engine.h"
@@ -31,6 +32,8 @@ struct MemoryContext {
   const Clock* clock = nullptr;
   EventLog log;
   episodes::TrunkOptions trunk;  // fingerprint is set per session
+  runtime::TextEncoder* encoder = nullptr;
+  int64_t recall_tokens = 0;  // for reports
   std::string codec;
   std::atomic<int64_t>* pages_dropped = nullptr;  // counts page groups that failed a check
 };
@@ -46,6 +49,7 @@ class SessionMemory {
   const std::vector<retrieval::Segment>& segments() const { return trunk_->segments(); }
   const episodes::TranscriptFormat& format() const { return format_; }
   episodes::Trunk& trunk() { return *trunk_; }
+  SessionRecall& recall() { return *recall_; }
 
   // Turns below this index may be read; the question being answered and what follows stay out.
   void set_limit(int64_t turn) { limit_ = turn; }
@@ -64,6 +68,10 @@ class SessionMemory {
   // Reads one step of what waits (at most to the next block boundary). A lost or damaged page starts the trunk anew and
   // is no error.
   Status read_step(runtime::Engine& engine, const std::atomic<bool>* cancel);
+  // Embeds some of what was read, until *cancel is true; see SessionRecall::learn.
+  Status learn_step(const std::atomic<bool>& cancel);
+  // True when something was read that is not embedded yet, or something is not saved yet.
+  bool has_work() const { return recall_->n_pending() > 0 || has_unsaved(); }
   // Writes what changed to kv.db. kStorageFull leaves it in memory for a later try.
   Status save();
   // save(), when something changed and either nothing waits or the last save is a while ago.
@@ -92,7 +100,11 @@ class SessionMemory {
   };
 
   SessionMemory(const MemoryContext& context, std::string session, episodes::TranscriptFormat format);
-  void make_trunk();
+  Status make_trunk();
+  bool has_unsaved() const { return trunk_->has_unsaved() || recall_->has_unsaved(); }
+  // Makes what was read since findable by its words.
+  Status extend_recall();
+  Status restore_recall();
   Status restore();
   // The turns that were read, and the first turn_offset tokens of the one after them, from the transcript.
   Status announce_read(int64_t n_turns, size_t turn_offset);
@@ -105,6 +117,7 @@ class SessionMemory {
   std::string session_;
   episodes::TranscriptFormat format_;
   std::unique_ptr<episodes::Trunk> trunk_;
+  std::unique_ptr<SessionRecall> recall_;
   std::deque<Pending> pending_;
   int64_t next_turn_ = 0;   // first turn not looked at
   int64_t turns_read_ = 0;  // whole turns in the trunk

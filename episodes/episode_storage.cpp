@@ -30,7 +30,8 @@ Result<State> unpack(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-storage::EpisodeUpdate episode_update(const EpisodeMap& map, const Digest128& encoder) {
+storage::EpisodeUpdate episode_update(const EpisodeMap& map, const Digest128& encoder,
+                                      std::span<const std::vector<std::byte>> details) {
   const EpisodeMap::Unsaved unsaved = map.unsaved();
   storage::EpisodeUpdate update;
   update.map.encoder = encoder;
@@ -46,12 +47,22 @@ storage::EpisodeUpdate episode_update(const EpisodeMap& map, const Digest128& en
                                segment.first_ms,
                                segment.last_ms,
                                {vector.begin(), vector.end()}});
+    const size_t at = i - unsaved.first_segment;
+    if (at >= details.size()) continue;
+    std::vector<std::byte>& embedding = update.segments.back().embedding;
+    embedding.insert(embedding.end(), details[at].begin(), details[at].end());
   }
   for (const Episode* episode : unsaved.changed) {
     update.episodes.push_back({episode->id, episode->title, episode->first_ms, episode->last_ms, episode->segments});
   }
   update.gone = unsaved.gone;
   return update;
+}
+
+std::span<const std::byte> stored_details(const storage::SegmentRow& row, int32_t dim) {
+  const size_t vector = static_cast<size_t>(dim) * sizeof(uint16_t);
+  if (row.embedding.size() < vector) return {};
+  return std::span(row.embedding).subspan(vector);
 }
 
 Result<EpisodeMap> restore_episodes(const EpisodeOptions& options, const Digest128& encoder, int32_t dim,
@@ -67,10 +78,11 @@ Result<EpisodeMap> restore_episodes(const EpisodeOptions& options, const Digest1
   std::vector<retrieval::Segment> segments;
   for (size_t i = 0; i < texts.size(); ++i) {
     const storage::SegmentRow& row = stored.segments[i];
-    if (row.embedding.size() != static_cast<size_t>(dim) * sizeof(uint16_t)) {
+    const size_t n_bytes = static_cast<size_t>(dim) * sizeof(uint16_t);
+    if (row.embedding.size() < n_bytes) {
       return corrupt("the stored vector of segment " + std::to_string(i) + " has a wrong length");
     }
-    vectors.add_halves(row.embedding);
+    vectors.add_halves(std::span(row.embedding).first(n_bytes));
     segments.push_back(
         {row.first_turn, row.n_turns, row.token_first, row.n_tokens, row.first_ms, row.last_ms, texts[i]});
   }

@@ -90,6 +90,7 @@ struct SegmentIndex::Turn {
 struct SegmentIndex::Entry {
   size_t first_turn = 0, n_turns = 0;
   std::optional<int64_t> first_ms, last_ms, episode;
+  bool has_vectors = false;
 };
 
 struct SegmentIndex::Query {
@@ -158,7 +159,7 @@ Status SegmentIndex::add(const Segment& segment, std::span<const SegmentTurn> tu
   RECALLD_RETURN_IF_ERROR(check(turns));
   const SegmentTurn nothing;
   if (turns.empty()) turns = {&nothing, 1};
-  Entry entry{turns_.size(), turns.size(), segment.first_ms, segment.last_ms, episode};
+  Entry entry{turns_.size(), turns.size(), segment.first_ms, segment.last_ms, episode, false};
   size_t block = 0;
   if (!segments_.empty()) {
     const Entry& before = segments_.back();
@@ -177,19 +178,39 @@ Status SegmentIndex::add(const Segment& segment, std::span<const SegmentTurn> tu
     std::string text = given.speaker + ": " + given.text;
     if (segment.first_ms) text += "\n" + date_words(*segment.first_ms);
     RECALLD_RETURN_IF_ERROR(words_->add(static_cast<int64_t>(turns_.size()), text));
-    if (!given.vector.empty()) {
-      RECALLD_RETURN_IF_ERROR(turn_vectors_->add(given.vector));
-      vector_turn_.push_back(turns_.size());
-    }
-    for (const std::vector<float>& sentence : given.sentences) {
-      RECALLD_RETURN_IF_ERROR(sentence_vectors_->add(sentence));
-      sentence_turn_.push_back(turns_.size());
-    }
+    RECALLD_RETURN_IF_ERROR(add_vectors(turns_.size(), given));
+    entry.has_vectors = entry.has_vectors || !given.vector.empty() || !given.sentences.empty();
     turns_.push_back(turn);
   }
   if (entry.first_ms && (!first_ms_ || *entry.first_ms < *first_ms_)) first_ms_ = entry.first_ms;
   if (entry.last_ms && (!last_ms_ || *entry.last_ms > *last_ms_)) last_ms_ = entry.last_ms;
   segments_.push_back(entry);
+  return ok_status();
+}
+
+Status SegmentIndex::add_vectors(size_t turn, const SegmentTurn& given) {
+  if (!given.vector.empty()) {
+    RECALLD_RETURN_IF_ERROR(turn_vectors_->add(given.vector));
+    vector_turn_.push_back(turn);
+  }
+  for (const std::vector<float>& sentence : given.sentences) {
+    RECALLD_RETURN_IF_ERROR(sentence_vectors_->add(sentence));
+    sentence_turn_.push_back(turn);
+  }
+  return ok_status();
+}
+
+Status SegmentIndex::set_vectors(size_t segment, std::span<const SegmentTurn> turns) {
+  if (segment >= segments_.size()) return not_found("the index has no segment " + std::to_string(segment));
+  Entry& entry = segments_[segment];
+  if (entry.has_vectors)
+    return invalid_argument("segment " + std::to_string(segment) + " has its vectors already; make a new index");
+  if (turns.size() != entry.n_turns)
+    return invalid_argument("vectors for " + std::to_string(turns.size()) + " turns of segment " +
+                            std::to_string(segment) + ", which has " + std::to_string(entry.n_turns));
+  RECALLD_RETURN_IF_ERROR(check(turns));
+  for (size_t i = 0; i < turns.size(); ++i) RECALLD_RETURN_IF_ERROR(add_vectors(entry.first_turn + i, turns[i]));
+  entry.has_vectors = true;
   return ok_status();
 }
 

@@ -105,6 +105,13 @@ class SegmentIndex {
   // like an empty turn. kInvalidArgument for vectors that do not fit; the index is then as before.
   Status add(const Segment& segment, std::span<const SegmentTurn> turns, std::optional<int64_t> episode = {});
 
+  // Gives the turns of a segment that was added without vectors theirs: a segment can be found by its words before it
+  // is embedded. turns: as many as were added, in order; only their vectors are looked at. kNotFound when there is no
+  // such segment; kInvalidArgument for vectors that do not fit, another number of turns, and a segment that has vectors
+  // already: the index is then as before. Where all segments get their vectors in one order the ranking is the same,
+  // however they were added.
+  Status set_vectors(size_t segment, std::span<const SegmentTurn> turns);
+
   // kNotFound when there is no such segment.
   Status set_episode(size_t segment, std::optional<int64_t> episode);
 
@@ -120,6 +127,7 @@ class SegmentIndex {
   struct Query;
   SegmentIndex(const RankingOptions& options, std::unique_ptr<storage::TextIndex> words);
   Status check(std::span<const SegmentTurn> turns) const;
+  Status add_vectors(size_t turn, const SegmentTurn& given);
   std::vector<size_t> speakers_called(const Word& word) const;
   Result<std::vector<double>> dense_scores(const Question& question) const;
   Result<Query> read(const Question& question);

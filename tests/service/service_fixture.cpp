@@ -54,6 +54,8 @@ ServiceTest::ServiceTest() {
   directory_ = mkdtemp(pattern.data());
   const char* model = std::getenv("RECALLD_TEST_MODEL");
   options_.model_path = model != nullptr ? model : "";
+  const char* encoder = std::getenv("RECALLD_TEST_ENCODER");
+  options_.encoder_path = encoder != nullptr ? encoder : "";
   options_.data_dir = (directory_ / "data").string();
   options_.context = 2048;
   options_.block_tokens = 128;
