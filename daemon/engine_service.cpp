@@ -130,6 +130,32 @@ bool EngineService::is_embedded(const storage::TrunkRow& trunk) const {
   return position.ok() && position->n_pending == 0 && position->encoder == encoder_->fingerprint();
 }
 
+Status EngineService::describe_stored(const std::string& id, const storage::TrunkRow& trunk, MemoryInfo* info) {
+  RECALLD_ASSIGN_OR_RETURN(const ReadingPosition position, unpack_position(trunk.state));
+  info->segments_pending = static_cast<int64_t>(position.n_pending);
+  RECALLD_ASSIGN_OR_RETURN(const auto stored, stores_->kv().episode_summary(id));
+  if (stored.has_value()) {
+    const std::vector<storage::SegmentRow>& segments = stored->segments;
+    const bool current = stored->encoder == encoder_->fingerprint();
+    if (!current) info->segments_pending += std::ssize(segments);
+    for (const storage::EpisodeRow& row : stored->episodes) {
+      if (!current) break;
+      EpisodeInfo episode{row.id, row.title, row.first_ms, row.last_ms, std::ssize(row.segments), 0, 0};
+      for (const int32_t index : row.segments) {
+        if (index < 0 || index >= std::ssize(segments)) continue;
+        episode.turns += segments[static_cast<size_t>(index)].n_turns;
+        episode.tokens += segments[static_cast<size_t>(index)].n_tokens;
+      }
+      info->episodes.push_back(std::move(episode));
+    }
+    info->segments = std::ssize(segments) + static_cast<int64_t>(position.n_pending);
+  } else {
+    info->segments = info->segments_pending;
+  }
+  if (info->segments_pending > 0) info->state = "reading";
+  return ok_status();
+}
+
 Result<episodes::TranscriptFormat> EngineService::format_of(episodes::Style style) const {
   return episodes::TranscriptFormat::create(tokenizer_, model_->info().chat_template, style);
 }
@@ -176,11 +202,15 @@ Result<MemoryInfo> EngineService::memory(const std::string& principal, const std
     info = *live;
   } else {
     info.codec = options_.codec;
+    info.encoder = encoder_->name();
+    info.reading = episodes::reading_policy_name(options_.reading);
+    info.recall_tokens = options_.recall_tokens;
     RECALLD_ASSIGN_OR_RETURN(const auto trunk, stores_->kv().trunk(id));
     info.state = "ready";
     if (trunk.has_value() && is_current(*trunk, style_of(row))) {
       info.turns = trunk->n_turns;
       info.tokens_ready = info.tokens_total = trunk->n_tokens;
+      RECALLD_RETURN_IF_ERROR(describe_stored(id, *trunk, &info));
     }
     info.bytes_f16 = info.tokens_ready * static_cast<int64_t>(model_->cache_shape().f16_bytes_per_token());
   }

@@ -56,6 +56,8 @@ class EngineService final : public Service {
   bool is_current(const storage::TrunkRow& trunk, episodes::Style style) const;
   // False when segments of it wait for their vectors, or have those of another encoder.
   bool is_embedded(const storage::TrunkRow& trunk) const;
+  // Of a session that is not in use: what is stored of its episodes.
+  Status describe_stored(const std::string& id, const storage::TrunkRow& trunk, MemoryInfo* info);
   Result<std::vector<storage::TurnRow>> rows_of(std::span<const Message> messages, bool date_now) const;
   Status chat_stateless(const ChatRequest& request, std::shared_ptr<ChatSink> sink);
   Status chat_in_session(const ChatRequest& request, std::shared_ptr<ChatSink> sink);

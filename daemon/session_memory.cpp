@@ -111,7 +111,7 @@ Status SessionMemory::announce_read(int64_t n_turns, size_t turn_offset) {
     RECALLD_ASSIGN_OR_RETURN(const auto turns, next_turns(std::min(n_turns - next_turn_, kTurnsPerLook)));
     if (turns.empty()) return corrupt("the transcript has fewer turns than were read of it");
     for (const episodes::TurnTokens& turn : turns) {
-      trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+      trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()), turn.date);
       recall_->announce(turn.turn);
     }
   }
@@ -126,7 +126,7 @@ Status SessionMemory::announce_read(int64_t n_turns, size_t turn_offset) {
 }
 
 void SessionMemory::announce(Pending& turn) {
-  trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()));
+  trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()), turn.date);
   recall_->announce(turn.turn);
   turn.announced = true;
 }
@@ -177,7 +177,8 @@ Result<std::vector<episodes::TurnTokens>> SessionMemory::next_turns(int64_t max_
         const std::vector<int32_t> start = format_.start();
         tokens.insert(tokens.begin(), start.begin(), start.end());
       }
-      found.push_back({turn, std::move(tokens)});
+      const episodes::DateLine date = format_.date_line(turns, turn, tokens);
+      found.push_back({turn, std::move(tokens), date});
       next_turn_ = row.idx + 1;
     }
     turns.push_back(turn);
@@ -189,7 +190,7 @@ Result<bool> SessionMemory::look(int64_t max_turns) {
   int64_t index = next_turn_;
   RECALLD_ASSIGN_OR_RETURN(auto turns, next_turns(max_turns));
   for (episodes::TurnTokens& turn : turns)
-    pending_.push_back({index++, std::move(turn.turn), std::move(turn.tokens), 0, false});
+    pending_.push_back({index++, std::move(turn.turn), std::move(turn.tokens), turn.date, 0, false});
   publish();
   return has_pending();
 }

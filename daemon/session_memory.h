@@ -95,6 +95,7 @@ class SessionMemory {
     int64_t index;
     episodes::TurnText turn;
     std::vector<int32_t> tokens;
+    episodes::DateLine date;
     size_t read = 0;
     bool announced = false;  // to the trunk
   };

@@ -121,9 +121,7 @@ void SessionRecall::mark_saved() {
   unsaved_vectors_.clear();
 }
 
-Result<std::vector<int32_t>> SessionRecall::recall(const AskedText& asked, std::span<const retrieval::Segment> segments,
-                                                   const retrieval::SelectOptions& options,
-                                                   std::span<const size_t> taken, RecallReport* report) {
+Result<retrieval::Ranking> SessionRecall::rank(const AskedText& asked) {
   for (size_t i = 0; i < map_.n_segments(); ++i) RECALLD_RETURN_IF_ERROR(index_->set_episode(i, map_.episode_of(i)));
   retrieval::Question question{asked.text, asked.asked_ms, {}, {}};
   if (map_.n_segments() > 0) {
@@ -133,12 +131,13 @@ Result<std::vector<int32_t>> SessionRecall::recall(const AskedText& asked, std::
       RECALLD_ASSIGN_OR_RETURN(question.bare_embedding, encoder_.embed(bare));
     }
   }
-  RECALLD_ASSIGN_OR_RETURN(const retrieval::Ranking ranking, index_->search(question));
-  RECALLD_ASSIGN_OR_RETURN(const retrieval::Choice choice, retrieval::select(ranking, segments, options, taken));
-  std::vector<int32_t> chosen;
+  return index_->search(question);
+}
+
+void SessionRecall::describe(const retrieval::Ranking& ranking, const retrieval::Choice& choice,
+                             std::span<const retrieval::Segment> segments, RecallReport* report) const {
   std::set<int32_t> ids;
   for (const retrieval::RankedSegment& ranked : choice.segments) {
-    chosen.push_back(static_cast<int32_t>(ranked.segment));
     report->segments.push_back(report_of(ranked, segments[ranked.segment]));
     if (ranked.episode) ids.insert(static_cast<int32_t>(*ranked.episode));
   }
@@ -148,7 +147,6 @@ Result<std::vector<int32_t>> SessionRecall::recall(const AskedText& asked, std::
   }
   report->margin = ranking.margin;
   report->chosen_tokens = choice.n_tokens;
-  return chosen;
 }
 
 void SessionRecall::describe(MemoryInfo* info) const {

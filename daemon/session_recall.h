@@ -65,11 +65,11 @@ class SessionRecall {
   storage::EpisodeUpdate update() const;
   void mark_saved();
 
-  // The segments that bear on the question, in the order of the view, within options.max_tokens. taken: segments that
-  // the view has anyway. Fills report's segments, episodes, margin and chosen_tokens. Embeds the question.
-  Result<std::vector<int32_t>> recall(const AskedText& asked, std::span<const retrieval::Segment> segments,
-                                      const retrieval::SelectOptions& options, std::span<const size_t> taken,
-                                      RecallReport* report);
+  // How well each segment bears on the question. Embeds it.
+  Result<retrieval::Ranking> rank(const AskedText& asked);
+  // Fills the report's segments, episodes, margin and chosen_tokens.
+  void describe(const retrieval::Ranking& ranking, const retrieval::Choice& choice,
+                std::span<const retrieval::Segment> segments, RecallReport* report) const;
 
   // Fills episodes, segments, segments_pending and encoder.
   void describe(MemoryInfo* info) const;

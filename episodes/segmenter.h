@@ -27,12 +27,6 @@ struct SegmenterOptions {
 // kInvalidArgument, naming the number and its range.
 Status check_segmenter_options(const SegmenterOptions& options);
 
-// Where the date line lies among a turn's tokens; n = 0 for none.
-struct DateLine {
-  int32_t first = 0;
-  int32_t n = 0;
-};
-
 class Segmenter {
  public:
   explicit Segmenter(const SegmenterOptions& options) : options_(options) {}

@@ -1,5 +1,6 @@
 #include "episodes/transcript_format.h"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 
@@ -88,6 +89,25 @@ Result<std::vector<int32_t>> TranscriptFormat::turn(std::span<const TurnText> be
   }
   RECALLD_ASSIGN_OR_RETURN(const auto segments, chat_template_->render_turn(messages, chat_message(before, turn)));
   return tokenizer_->tokenize(segments);
+}
+
+DateLine TranscriptFormat::date_line(std::span<const TurnText> before, const TurnText& turn,
+                                     std::span<const int32_t> tokens) const {
+  const std::string header = date_header(before, turn);
+  if (header.empty()) return {};
+  // What stands before the line is markup and shorter than any text: it is found at its first occurrence.
+  std::string text;
+  std::vector<size_t> ends;
+  size_t found = std::string::npos;
+  for (const int32_t token : tokens) {
+    text += tokenizer_->piece(token);
+    ends.push_back(text.size());
+    if (found == std::string::npos) found = text.find(header);
+    if (found != std::string::npos) break;
+  }
+  if (found == std::string::npos) return {};
+  const auto first = std::upper_bound(ends.begin(), ends.end(), found) - ends.begin();
+  return {static_cast<int32_t>(first), static_cast<int32_t>(std::ssize(ends) - first)};
 }
 
 std::vector<int32_t> TranscriptFormat::answer_prefix() const {

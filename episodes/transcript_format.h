@@ -33,6 +33,12 @@ struct TurnText {
   std::optional<int64_t> time_ms;
 };
 
+// Where the date line lies among a turn's tokens; n = 0 for none.
+struct DateLine {
+  int32_t first = 0;
+  int32_t n = 0;
+};
+
 enum class Style { kTemplate, kPlain };
 
 // "template" or "plain"; nothing for any other text.
@@ -61,6 +67,8 @@ class TranscriptFormat {
   std::vector<int32_t> start() const;
   // The tokens of a turn. before: the turns just before it, oldest first, at least the last kContextTurns (or all).
   Result<std::vector<int32_t>> turn(std::span<const TurnText> before, const TurnText& turn) const;
+  // Which of a turn's tokens (of turn(), also with start() before them) are its date line: all that have a byte of it.
+  DateLine date_line(std::span<const TurnText> before, const TurnText& turn, std::span<const int32_t> tokens) const;
   // The tokens that make the model answer after the last turn.
   std::vector<int32_t> answer_prefix() const;
   // Texts that end an answer in this style, besides the caller's.

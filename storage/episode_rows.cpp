@@ -87,6 +87,19 @@ Status put_episodes(Database& database, std::string_view session, const EpisodeU
   return ok_status();
 }
 
+Result<std::optional<EpisodeMapRow>> read_map(Database& database, std::string_view session) {
+  RECALLD_ASSIGN_OR_RETURN(Statement get,
+                           database.prepare("SELECT encoder, state FROM episode_maps WHERE session = ?"));
+  RECALLD_ASSIGN_OR_RETURN(const bool found, get.bind(1, session).step());
+  if (!found) return std::optional<EpisodeMapRow>();
+  const std::optional<Digest128> encoder = digest_from(get.column_bytes(0));
+  if (!encoder) {
+    return corrupt(database.path() + ": the encoder's fingerprint of session " + std::string(session) + " is damaged");
+  }
+  const std::span<const std::byte> state = get.column_bytes(1);
+  return std::optional(EpisodeMapRow{*encoder, {state.begin(), state.end()}});
+}
+
 Status read_segments(Database& database, std::string_view session, std::vector<SegmentRow>& rows) {
   RECALLD_ASSIGN_OR_RETURN(Statement get,
                            database.prepare("SELECT idx, first_turn, n_turns, token_first, n_tokens, first_ms, last_ms,"
@@ -174,21 +187,37 @@ Status update_episodes(Database& database, std::string_view session, const Episo
 }
 
 Result<std::optional<StoredEpisodes>> select_episodes(Database& database, std::string_view session) {
-  RECALLD_ASSIGN_OR_RETURN(Statement get,
-                           database.prepare("SELECT encoder, state FROM episode_maps WHERE session = ?"));
-  RECALLD_ASSIGN_OR_RETURN(const bool found, get.bind(1, session).step());
-  if (!found) return std::optional<StoredEpisodes>();
+  RECALLD_ASSIGN_OR_RETURN(std::optional<EpisodeMapRow> map, read_map(database, session));
+  if (!map) return std::optional<StoredEpisodes>();
   StoredEpisodes stored;
-  const std::optional<Digest128> encoder = digest_from(get.column_bytes(0));
-  if (!encoder) {
-    return corrupt(database.path() + ": the encoder's fingerprint of session " + std::string(session) + " is damaged");
-  }
-  stored.map.encoder = *encoder;
-  const std::span<const std::byte> state = get.column_bytes(1);
-  stored.map.state.assign(state.begin(), state.end());
+  stored.map = *std::move(map);
   RECALLD_RETURN_IF_ERROR(read_segments(database, session, stored.segments));
   RECALLD_RETURN_IF_ERROR(read_episodes(database, session, stored.episodes));
   return std::optional(std::move(stored));
+}
+
+Result<std::optional<EpisodeSummary>> select_episode_summary(Database& database, std::string_view session) {
+  RECALLD_ASSIGN_OR_RETURN(const std::optional<EpisodeMapRow> map, read_map(database, session));
+  if (!map) return std::optional<EpisodeSummary>();
+  EpisodeSummary summary;
+  summary.encoder = map->encoder;
+  RECALLD_ASSIGN_OR_RETURN(Statement get,
+                           database.prepare("SELECT first_turn, n_turns, token_first, n_tokens, first_ms, last_ms"
+                                            " FROM segments WHERE session = ? ORDER BY idx"));
+  get.bind(1, session);
+  while (true) {
+    RECALLD_ASSIGN_OR_RETURN(const bool found, get.step());
+    if (!found) break;
+    summary.segments.push_back({get.column_int(0),
+                                static_cast<int32_t>(get.column_int(1)),
+                                get.column_int(2),
+                                static_cast<int32_t>(get.column_int(3)),
+                                get.column_optional_int(4),
+                                get.column_optional_int(5),
+                                {}});
+  }
+  RECALLD_RETURN_IF_ERROR(read_episodes(database, session, summary.episodes));
+  return std::optional(std::move(summary));
 }
 
 Status delete_episodes(Database& database, std::string_view session) {

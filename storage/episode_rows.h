@@ -20,6 +20,9 @@ Status update_episodes(Database& database, std::string_view session, const Episo
 // None when nothing is stored. kCorrupt, naming the session, when rows are not those that were written.
 Result<std::optional<StoredEpisodes>> select_episodes(Database& database, std::string_view session);
 
+// The same without embeddings and without the checksums that cover them.
+Result<std::optional<EpisodeSummary>> select_episode_summary(Database& database, std::string_view session);
+
 Status delete_episodes(Database& database, std::string_view session);
 
 // Bytes of embeddings, titles, lists of segments and state.

@@ -143,6 +143,11 @@ Result<std::optional<StoredEpisodes>> KvStore::episodes(std::string_view session
       [&](Database& database) { return select_episodes(database, session); });
 }
 
+Result<std::optional<EpisodeSummary>> KvStore::episode_summary(std::string_view session) {
+  return impl_->file->read_value<std::optional<EpisodeSummary>>(
+      [&](Database& database) { return select_episode_summary(database, session); });
+}
+
 Result<AlignedBuffer> KvStore::load_chunk(std::string_view session, int32_t idx) {
   return impl_->file->read_value<AlignedBuffer>([&](Database& database) { return read_chunk(database, session, idx); });
 }

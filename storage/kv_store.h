@@ -65,6 +65,9 @@ class KvStore {
   // that were written. Reads all embeddings.
   Result<std::optional<StoredEpisodes>> episodes(std::string_view session);
 
+  // The same without embeddings, which are most of the bytes; so a segment's checksum is not verified. For reports.
+  Result<std::optional<EpisodeSummary>> episode_summary(std::string_view session);
+
   // The payload, 64-byte aligned, its checksum verified. kNotFound when there is no such chunk; kCorrupt, naming
   // session and chunk, when the bytes are not those that were written.
   Result<AlignedBuffer> load_chunk(std::string_view session, int32_t idx);

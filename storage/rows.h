@@ -117,6 +117,13 @@ struct StoredEpisodes {
   std::vector<EpisodeRow> episodes;  // by id
 };
 
+// What is stored of a session's segments and episodes, but for the embeddings.
+struct EpisodeSummary {
+  Digest128 encoder;
+  std::vector<SegmentRow> segments;  // embedding empty
+  std::vector<EpisodeRow> episodes;  // by id
+};
+
 inline constexpr int64_t kMaxChunkBytes = int64_t{512} << 20;
 
 }  // namespace recalld::storage
