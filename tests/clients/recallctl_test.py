@@ -1,5 +1,6 @@
 """recallctl as a person or a script meets it: options, output, exit codes, the terminal. Against stub_server.py."""
 
+import codecs
 import fcntl
 import json
 import os
@@ -36,6 +37,7 @@ class Terminal:
         if self.pid == 0:
             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.execve(RECALLCTL, [RECALLCTL, *args], {**CLEAN_ENV, "TERM": "xterm", "LC_ALL": locale})
+        self.decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.output = ""
         self.seen = 0
         self.status = None
@@ -45,7 +47,7 @@ class Terminal:
         if not select.select([self.fd], [], [], seconds)[0]:
             return False
         try:
-            self.output += os.read(self.fd, 65536).decode(errors="replace")
+            self.output += self.decoder.decode(os.read(self.fd, 65536))
             return True
         except OSError:
             time.sleep(seconds)
