@@ -4,7 +4,9 @@ include_guard(GLOBAL)
 find_program(RECALLD_PYTHON3 python3 REQUIRED)
 # Where scripts/deps --test-clients puts openai and websockets.
 execute_process(COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/scripts/lib.sh' && test_venv"
-  OUTPUT_VARIABLE RECALLD_TEST_VENV COMMAND_ERROR_IS_FATAL ANY)
+  OUTPUT_VARIABLE venv COMMAND_ERROR_IS_FATAL ANY)
+# The file is read once, by whichever folder comes first: what it finds is for all.
+set(RECALLD_TEST_VENV ${venv} CACHE INTERNAL "")
 
 # recalld_python_test(NAME FILE TIMEOUT s [LABELS ...] [VENV]): one file of unittest cases. VENV: it needs the
 # clients. Exit code 77 is "skipped".
