@@ -77,11 +77,11 @@ struct RecallReport {
   int64_t chosen_tokens = 0;              // of `segments`
   int64_t recent_tokens = 0;              // of the newest tokens, that every answer sees
   double search_ms = 0;                   // embedding the question and ranking
-  int64_t tokens_reused = 0;   // history tokens taken from memory, not read again
-  int64_t tokens_read = 0;     // prompt tokens that went through the model for this answer
-  int64_t tokens_pending = 0;  // history tokens not yet in memory
-  int64_t view_bytes = 0;      // bytes of KV the query could attend to
-  int64_t view_f16_bytes = 0;  // the same tokens in 16 bits
+  int64_t tokens_reused = 0;              // history tokens taken from memory, not read again
+  int64_t tokens_read = 0;                // prompt tokens that went through the model for this answer
+  int64_t tokens_pending = 0;             // history tokens not yet in memory
+  int64_t view_bytes = 0;                 // bytes of KV the query could attend to
+  int64_t view_f16_bytes = 0;             // the same tokens in 16 bits
   int64_t pages = 0;
   double load_ms = 0;  // pages from disk
   double queue_ms = 0;

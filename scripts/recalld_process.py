@@ -31,12 +31,6 @@ def free_port():
 
 
 @functools.cache
-def has_encoder_setting(build):
-    """Whether this build of recalld has a text encoder to be told about."""
-    help_text = subprocess.run([os.path.join(build, "app/recalld"), "--help"], capture_output=True, text=True).stdout
-    return "memory.encoder" in help_text
-
-
 def end_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -66,7 +60,7 @@ class Recalld:
         self.build = build
         self.settings = {"server.listen": f"127.0.0.1:{self.port}", "memory.data_dir": self.data_dir,
                          "model.path": str(model)}
-        if os.path.isfile(ENCODER) and has_encoder_setting(build):
+        if os.path.isfile(ENCODER):
             self.settings["memory.encoder"] = ENCODER
         self.settings.update({key.replace("__", "."): value for key, value in settings.items()})
         self.log_path = self.data_dir + ".log"
