@@ -1,7 +1,9 @@
 #include "daemon/lifecycle.h"
 
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,6 +12,10 @@ namespace recalld::daemon {
 namespace {
 
 void notify(const std::string& state) { sd_notify(0, state.c_str()); }
+
+// Libraries make threads before main() runs, which block nothing: what one of them is given goes on to the main thread,
+// whose id is the process's.
+void pass_on(int number) { syscall(SYS_tgkill, getpid(), getpid(), number); }
 
 }  // namespace
 
@@ -37,12 +43,20 @@ std::optional<std::chrono::milliseconds> Notifier::watchdog_interval() const {
 
 Signals::Signals() : owner_(pthread_self()) {
   sigemptyset(&set_);
-  for (const int one : {SIGTERM, SIGINT, SIGHUP, kWake}) sigaddset(&set_, one);
+  for (const int one : kEvents) sigaddset(&set_, one);
+  sigaddset(&set_, kWake);
   pthread_sigmask(SIG_BLOCK, &set_, &before_);
+  struct sigaction action {};
+  action.sa_handler = pass_on;
+  action.sa_flags = SA_RESTART;
+  for (size_t i = 0; i < kEvents.size(); ++i) sigaction(kEvents[i], &action, &actions_before_[i]);
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-Signals::~Signals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+Signals::~Signals() {
+  for (size_t i = 0; i < kEvents.size(); ++i) sigaction(kEvents[i], &actions_before_[i], nullptr);
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
 
 void Signals::wake() const { pthread_kill(owner_, kWake); }
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <array>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -26,7 +27,8 @@ class Notifier {
 };
 
 // SIGTERM, SIGINT and SIGHUP as events. Made by the main thread before any other thread starts: the signals are blocked
-// in it and in all threads made later, and SIGPIPE is ignored. The destructor restores the mask.
+// in it and in all threads made later, and SIGPIPE is ignored; a signal that a thread made earlier (by a library) is
+// given reaches the main thread all the same. The destructor restores mask and actions.
 class Signals {
  public:
   Signals();
@@ -42,9 +44,12 @@ class Signals {
   static constexpr int kWake = SIGUSR1;
 
  private:
+  static constexpr std::array<int, 3> kEvents{SIGTERM, SIGINT, SIGHUP};
+
   pthread_t owner_{};
   sigset_t set_{};
   sigset_t before_{};
+  std::array<struct sigaction, kEvents.size()> actions_before_{};
 };
 
 }  // namespace recalld::daemon

@@ -405,7 +405,7 @@ TEST_F(ChatTest, SlowReaderIsCutOffAndNobodyWaitsForIt) {
   EXPECT_EQ(other.status, 200);
   EXPECT_EQ(slow.read_to_end().find("[DONE]"), std::string::npos);
   EXPECT_THAT(ask("GET", "/metrics").body, HasSubstr("recalld_chat_cancelled_total{reason=\"slow_reader\"} 1\n"));
-  EXPECT_GT(endless.pieces, 10) << "it was cut off before it was slow";
+  EXPECT_GT(endless.pieces, 4) << "it was cut off before its buffer was full";
 }
 
 TEST_F(ChatTest, ChatsOverTheLimitAre429) {

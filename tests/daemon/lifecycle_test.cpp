@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <future>
 #include <thread>
 
 namespace recalld::daemon {
@@ -18,6 +19,21 @@ TEST(Signals, ArriveAsEvents) {
     ::kill(::getpid(), one);
     EXPECT_EQ(signals.wait_for(milliseconds(5000)), one);
   }
+}
+
+TEST(Signals, ReachTheMainThreadThroughThreadsMadeBefore) {
+  std::promise<void> release;
+  std::thread earlier([done = release.get_future().share()] { done.wait(); });
+  {
+    const Signals signals;
+    for (const int one : {SIGTERM, SIGINT, SIGHUP}) {
+      ::kill(::getpid(), one);
+      std::this_thread::sleep_for(milliseconds(50));
+      EXPECT_EQ(signals.wait_for(milliseconds(5000)), one);
+    }
+  }
+  release.set_value();
+  earlier.join();
 }
 
 TEST(Signals, WakeEndsTheWaitOfAnotherThread) {
