@@ -437,6 +437,7 @@ class ChatOnTerminal(unittest.TestCase):
             terminal.wait_for("> ")
             terminal.type("\x1b[A\x7f now?\r")
             terminal.wait_for("tokens/s]")
+            terminal.wait_for("> ")
             terminal.type("\x04")
             self.assertEqual(terminal.end(), 0)
             asked = [json.loads(r[3])["messages"][0]["content"] for r in stub.state.requests if "chat" in r[1]]

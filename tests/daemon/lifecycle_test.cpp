@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <future>
 #include <thread>
 
 namespace recalld::daemon {
@@ -22,8 +21,12 @@ TEST(Signals, ArriveAsEvents) {
 }
 
 TEST(Signals, ReachTheMainThreadThroughThreadsMadeBefore) {
-  std::promise<void> release;
-  std::thread earlier([done = release.get_future().share()] { done.wait(); });
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  std::thread earlier([from = ends[0]] {
+    char byte = 0;
+    EXPECT_EQ(::read(from, &byte, 1), 0);
+  });
   {
     const Signals signals;
     for (const int one : {SIGTERM, SIGINT, SIGHUP}) {
@@ -32,8 +35,9 @@ TEST(Signals, ReachTheMainThreadThroughThreadsMadeBefore) {
       EXPECT_EQ(signals.wait_for(milliseconds(5000)), one);
     }
   }
-  release.set_value();
+  ::close(ends[1]);
   earlier.join();
+  ::close(ends[0]);
 }
 
 TEST(Signals, WakeEndsTheWaitOfAnotherThread) {
