@@ -80,6 +80,29 @@ TEST_F(TranscriptFormatTest, TemplateStyleUsesTheModelsMarkup) {
             "<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n");
 }
 
+TEST_F(TranscriptFormatTest, ADateLineIsFoundAmongTheTokensOfItsTurn) {
+  const std::vector<TurnText> turns{{"user", "Ann", "I bought a kiln.", at("2024-03-01T09:30:00Z")},
+                                    {"assistant", "Ben", "Congratulations!", at("2024-03-01T09:31:00Z")},
+                                    {"user", "Ann", "It broke.", at("2024-03-09T18:00:00Z")}};
+  for (const Style style : {Style::kPlain, Style::kTemplate}) {
+    const TranscriptFormat written = format(style);
+    const auto line = [&](size_t i) {
+      const auto before = std::span(turns).first(i);
+      std::vector<int32_t> tokens = written.turn(before, turns[i]).value();
+      if (i == 0) {
+        const std::vector<int32_t> start = written.start();
+        tokens.insert(tokens.begin(), start.begin(), start.end());
+      }
+      const DateLine date = written.date_line(before, turns[i], tokens);
+      EXPECT_LE(static_cast<size_t>(date.first + date.n), tokens.size());
+      return tokenizer_->detokenize(std::span(tokens).subspan(date.first, date.n), true);
+    };
+    EXPECT_EQ(line(0), "[9:30 am on 1 March, 2024]\n");
+    EXPECT_EQ(line(1), "");
+    EXPECT_EQ(line(2), "[6:00 pm on 9 March, 2024]\n");
+  }
+}
+
 TEST_F(TranscriptFormatTest, ATurnDependsOnTheLastFewAlone) {
   std::vector<TurnText> turns;
   for (int i = 0; i < 12; ++i)

@@ -52,6 +52,34 @@ std::vector<size_t> order(const Ranking& ranking) {
 
 double sum(const Signals& s) { return s.dense + s.lexical + s.neighbours + s.speaker + s.time + s.episode; }
 
+TEST(SegmentIndex, VectorsMayComeLater) {
+  Filling now(8), later(8);
+  for (size_t i = 0; i < 6; ++i) {
+    now.turn("Ann", "Number " + std::to_string(i), {}, topic(i));
+    later.turn("Ann", "Number " + std::to_string(i));
+  }
+  const auto same = [](const Ranking& a, const Ranking& b) {
+    ASSERT_EQ(a.segments.size(), b.segments.size());
+    for (size_t i = 0; i < a.segments.size(); ++i) {
+      EXPECT_EQ(a.segments[i].segment, b.segments[i].segment);
+      EXPECT_EQ(a.segments[i].score, b.segments[i].score);
+    }
+  };
+  EXPECT_EQ(later.ask("Number 4?", topic(2)).segments.front().segment, 4U) << "by its words";
+  for (size_t i = 0; i < 6; ++i) {
+    const SegmentTurn turn{"", "", topic(i), {}};
+    ASSERT_TRUE(later.index->set_vectors(i, {&turn, 1}).ok());
+  }
+  same(now.ask("Which?", topic(2)), later.ask("Which?", topic(2)));
+  const std::vector<SegmentTurn> two(2), one(1);
+  EXPECT_EQ(later.index->set_vectors(6, one).code(), StatusCode::kNotFound);
+  EXPECT_EQ(later.index->set_vectors(0, one).code(), StatusCode::kInvalidArgument) << "it has them";
+  later.turn("Ann", "One more");
+  EXPECT_EQ(later.index->set_vectors(6, two).code(), StatusCode::kInvalidArgument);
+  const SegmentTurn wrong{"", "", {1, 0}, {}};
+  EXPECT_EQ(later.index->set_vectors(6, {&wrong, 1}).code(), StatusCode::kInvalidArgument);
+}
+
 TEST(SegmentIndex, AnEmptyOneRanksNothing) {
   Filling filling;
   const Ranking ranking = filling.ask("What?");

@@ -111,6 +111,17 @@ TEST_F(EpisodeRowsTest, WhatWasPutComesBack) {
   EXPECT_EQ(all.episodes[1].first_ms, 1'700'000'000'000);
   EXPECT_EQ(all.episodes[1].last_ms, 1'800'000'000'000);
   EXPECT_THAT(stored("t").segments, IsEmpty());
+  const auto summary = kv().episode_summary("s");
+  ASSERT_TRUE(summary.ok() && summary->has_value());
+  EXPECT_EQ((*summary)->encoder, change.map.encoder);
+  ASSERT_THAT((*summary)->segments, SizeIs(5));
+  for (size_t i = 0; i < 5; ++i) {
+    SegmentRow bare = segment(static_cast<int64_t>(i));
+    bare.embedding.clear();
+    expect_equal((*summary)->segments[i], bare);
+  }
+  EXPECT_THAT((*summary)->episodes, SizeIs(2));
+  EXPECT_EQ(*kv().episode_summary("nobody"), std::nullopt);
   // 5 embeddings, titles of 1 and 15 bytes, 5 segment numbers, the state.
   EXPECT_EQ(*kv().bytes("s"), 5 * 768 + 16 + 5 * 4 + 12);
   EXPECT_THAT(*kv().check(), IsEmpty());
