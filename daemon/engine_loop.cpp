@@ -187,7 +187,13 @@ bool EngineLoop::evict_one(const std::string& keep) {
   const Status saved = oldest->save();
   if (!saved.ok())
     context_.log(LogLevel::kWarning, "session " + session + ": its newest memory is given up: " + saved.message());
-  readers_[session].memory.reset();
+  // What is left to do is done a little later: taking turns at once, two sessions would evict each other.
+  Reader& reader = readers_[session];
+  if (oldest->has_pending() || oldest->recall().n_pending() > 0) {
+    reader.dirty = true;
+    reader.not_before_ns = context_.clock->monotonic_ns() + kRetryNs;
+  }
+  reader.memory.reset();
   const std::lock_guard lock(mutex_);
   published_.erase(session);
   return true;

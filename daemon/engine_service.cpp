@@ -131,8 +131,9 @@ bool EngineService::is_embedded(const storage::TrunkRow& trunk) const {
 }
 
 Status EngineService::describe_stored(const std::string& id, const storage::TrunkRow& trunk, MemoryInfo* info) {
-  RECALLD_ASSIGN_OR_RETURN(const ReadingPosition position, unpack_position(trunk.state));
-  info->segments_pending = static_cast<int64_t>(position.n_pending);
+  const auto position = unpack_position(trunk.state);
+  if (!position.ok()) return ok_status();  // the session's pages are dropped when it is opened
+  info->segments_pending = static_cast<int64_t>(position->n_pending);
   RECALLD_ASSIGN_OR_RETURN(const auto stored, stores_->kv().episode_summary(id));
   if (stored.has_value()) {
     const std::vector<storage::SegmentRow>& segments = stored->segments;
@@ -148,7 +149,7 @@ Status EngineService::describe_stored(const std::string& id, const storage::Trun
       }
       info->episodes.push_back(std::move(episode));
     }
-    info->segments = std::ssize(segments) + static_cast<int64_t>(position.n_pending);
+    info->segments = std::ssize(segments) + static_cast<int64_t>(position->n_pending);
   } else {
     info->segments = info->segments_pending;
   }
