@@ -139,7 +139,9 @@ Status read_episodes(Database& database, std::string_view session, std::vector<E
     row.last_ms = get.column_optional_int(3);
     const std::span<const std::byte> segments = get.column_bytes(4);
     row.segments.resize(segments.size() / sizeof(int32_t));
-    std::memcpy(row.segments.data(), segments.data(), row.segments.size() * sizeof(int32_t));
+    if (!row.segments.empty()) {
+      std::memcpy(row.segments.data(), segments.data(), row.segments.size() * sizeof(int32_t));
+    }
     if (segments.size() % sizeof(int32_t) != 0 || get.column_int(5) != checksum_of(row)) {
       return damaged(database, session, "episode " + std::to_string(row.id));
     }
