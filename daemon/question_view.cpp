@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <numeric>
 #include <span>
+#include <utility>
+
+#include "retrieval/fit_view.h"
 
 namespace recalld::daemon {
 namespace {
@@ -16,20 +19,6 @@ int64_t tokens_from(std::span<const retrieval::PageGroup> groups, size_t first) 
 size_t newest_from(std::span<const retrieval::PageGroup> groups, int64_t recent_tokens) {
   const size_t newest = retrieval::groups_of(groups, groups.back().segment).first;
   return std::min(newest, retrieval::recent_from(groups, recent_tokens));
-}
-
-// Segments that lie in the newest groups whole, but for their date lines.
-std::vector<size_t> segments_from(std::span<const retrieval::PageGroup> groups, size_t first) {
-  const auto reaches_back = [&](int32_t segment) {
-    for (size_t i = first; i > 0 && groups[i - 1].segment == segment; --i)
-      if (!groups[i - 1].date && !groups[i - 1].pinned) return true;
-    return false;
-  };
-  std::vector<size_t> segments;
-  for (size_t i = first; i < groups.size(); ++i)
-    if (groups[i].segment >= 0 && !groups[i].date && !reaches_back(groups[i].segment))
-      segments.push_back(static_cast<size_t>(groups[i].segment));
-  return segments;
 }
 
 }  // namespace
@@ -55,26 +44,13 @@ Result<std::vector<size_t>> choose_view(SessionMemory& memory, const std::vector
 
   const int64_t started = clock.monotonic_ns();
   RECALLD_ASSIGN_OR_RETURN(const retrieval::Ranking ranking, memory.recall().rank(asked));
-  const std::vector<size_t> taken = segments_from(groups, recent);
-  retrieval::SelectOptions options{.max_tokens = most, .order = limits.order};
-  // Date lines come on top of the segments that they belong to: less of these until all of it fits.
-  while (true) {
-    RECALLD_ASSIGN_OR_RETURN(const retrieval::Choice choice,
-                             retrieval::select(ranking, memory.segments(), options, taken));
-    std::vector<int32_t> segments;
-    for (const retrieval::RankedSegment& ranked : choice.segments)
-      segments.push_back(static_cast<int32_t>(ranked.segment));
-    std::vector<size_t> chosen = retrieval::view_groups_for(groups, segments, recent);
-    const int64_t over = retrieval::tokens_of(groups, chosen) - pinned - report->recent_tokens - most;
-    if (over > 0 && options.max_tokens > 0) {
-      options.max_tokens = std::max<int64_t>(0, choice.n_tokens - over);
-      continue;
-    }
-    memory.recall().describe(ranking, choice, memory.segments(), report);
-    report->search_ms = static_cast<double>(clock.monotonic_ns() - started) / 1e6;
-    report->chosen_by = "question";
-    return chosen;
-  }
+  RECALLD_ASSIGN_OR_RETURN(
+      retrieval::FittedView fitted,
+      retrieval::fit_view(ranking, memory.segments(), groups, recent, {.max_tokens = most, .order = limits.order}));
+  memory.recall().describe(ranking, fitted.choice, memory.segments(), report);
+  report->search_ms = static_cast<double>(clock.monotonic_ns() - started) / 1e6;
+  report->chosen_by = "question";
+  return std::move(fitted.groups);
 }
 
 }  // namespace recalld::daemon

@@ -100,7 +100,7 @@ class OurArm final : public Arm {
   const std::string& name() const override { return name_; }
   int budget() const override { return budget_; }
   std::string settings() const override {
-    return "1 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
+    return "2 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
   }
 
   Result<BuildCost> build(const ArmContext& context) override {
@@ -160,7 +160,7 @@ class TextRag final : public Arm {
   TextRag(int budget, OurOptions options) : budget_(budget), options_(std::move(options)) {}
   const std::string& name() const override { return name_; }
   int budget() const override { return budget_; }
-  std::string settings() const override { return "1 " + choice_key(options_.choice); }
+  std::string settings() const override { return "2 " + choice_key(options_.choice); }
 
   Result<BuildCost> build(const ArmContext& context) override {
     history_ = context.history;

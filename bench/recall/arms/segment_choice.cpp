@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "episodes/segment_vectors.h"
+#include "retrieval/fit_view.h"
 #include "runtime/gguf_encoder.h"
 
 namespace recalld::bench {
@@ -48,12 +50,9 @@ Status SegmentChoice::index_segments() {
   const size_t vector_bytes = static_cast<size_t>(encoder_->dim()) * sizeof(float);
   std::vector<retrieval::SegmentTurn> turns;
   for (const Turn& turn : history_.turns) {
-    retrieval::SegmentTurn known{turn.speaker, turn.text, {}, {}};
-    RECALLD_ASSIGN_OR_RETURN(known.vector, encoder_->embed(turn.speaker + ": " + turn.text));
-    for (const std::string& sentence : retrieval::split_sentences(turn.text)) {
-      RECALLD_ASSIGN_OR_RETURN(std::vector<float> vector, encoder_->embed(sentence));
-      known.sentences.push_back(std::move(vector));
-    }
+    episodes::SegmentEmbedder embedder({{turn.speaker, turn.text, {}, {}}});
+    while (!embedder.done()) RECALLD_RETURN_IF_ERROR(embedder.step(*encoder_));
+    retrieval::SegmentTurn known = std::move(embedder.take().front());
     bytes_held_ += vector_bytes * (1 + known.sentences.size()) + 2 * (turn.speaker.size() + turn.text.size());
     turn_vectors_.push_back(known.vector);
     turns.push_back(std::move(known));
@@ -96,29 +95,14 @@ Result<std::vector<TokenRange>> SegmentChoice::choose(const Asked& asked, int64_
   RECALLD_ASSIGN_OR_RETURN(const retrieval::Ranking ranking, index_->search(question));
 
   const size_t recent = retrieval::recent_from(outline_, options_.recent_tokens);
-  std::vector<size_t> taken;
-  for (size_t i = recent; i < outline_.size(); ++i)
-    if (!outline_[i].date) taken.push_back(static_cast<size_t>(outline_[i].segment));
   int64_t room = budget;
-  for (const retrieval::PageGroup& group : outline_)
-    if (group.pinned || group.token_start >= outline_[std::min(recent, outline_.size() - 1)].token_start)
-      room -= group.pinned || recent < outline_.size() ? group.n_tokens : 0;
-  // Date lines come on top of what is selected: less room until all of it fits.
-  std::vector<size_t> groups;
-  for (int64_t over = 0;; room -= over) {
-    RECALLD_ASSIGN_OR_RETURN(
-        const retrieval::Choice choice,
-        retrieval::select(ranking, segments_, {.max_tokens = std::max<int64_t>(room, 0), .order = options_.order},
-                          taken));
-    std::vector<int32_t> chosen;
-    for (const retrieval::RankedSegment& segment : choice.segments)
-      chosen.push_back(static_cast<int32_t>(segment.segment));
-    groups = retrieval::view_groups_for(outline_, chosen, recent);
-    over = retrieval::tokens_of(outline_, groups) - budget;
-    if (over <= 0 || room <= 0) break;
-  }
+  for (size_t i = 0; i < outline_.size(); ++i)
+    if (i >= recent || outline_[i].pinned) room -= outline_[i].n_tokens;
+  RECALLD_ASSIGN_OR_RETURN(
+      const retrieval::FittedView fitted,
+      retrieval::fit_view(ranking, segments_, outline_, recent, {.max_tokens = room, .order = options_.order}));
   std::vector<TokenRange> ranges;
-  for (const size_t i : groups) ranges.push_back({outline_[i].token_start, outline_[i].n_tokens});
+  for (const size_t i : fitted.groups) ranges.push_back({outline_[i].token_start, outline_[i].n_tokens});
   return ranges;
 }
 
