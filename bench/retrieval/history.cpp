@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "episodes/segment_vectors.h"
+#include "episodes/segmenter.h"
+
 namespace recalld::bench {
 
 Result<History> make_history(Conversation conversation, const episodes::TranscriptFormat& format,
@@ -20,12 +23,9 @@ Result<History> make_history(Conversation conversation, const episodes::Transcri
     if (total <= prefix_tokens) history.prefix_turns = texts.size();
     retrieval::SegmentTurn known{turn.speaker, turn.text, {}, {}};
     RECALLD_RETURN_IF_ERROR(names->add({}, {&known, 1}));
-    RECALLD_ASSIGN_OR_RETURN(known.vector, encoder->embed(turn.speaker + ": " + turn.text));
-    for (const std::string& sentence : retrieval::split_sentences(turn.text)) {
-      RECALLD_ASSIGN_OR_RETURN(std::vector<float> vector, encoder->embed(sentence));
-      known.sentences.push_back(std::move(vector));
-    }
-    history.turns.push_back(std::move(known));
+    episodes::SegmentEmbedder embedder({std::move(known)});
+    while (!embedder.done()) RECALLD_RETURN_IF_ERROR(embedder.step(*encoder));
+    history.turns.push_back(std::move(embedder.take().front()));
   }
   for (const Question& asked : history.conversation.questions) {
     retrieval::Question question{asked.text, texts.back().time_ms, {}, {}};
@@ -37,21 +37,13 @@ Result<History> make_history(Conversation conversation, const episodes::Transcri
 }
 
 std::vector<retrieval::Segment> make_segments(const History& history, size_t n_turns, int w) {
-  std::vector<retrieval::Segment> segments;
-  int64_t token = 0;
+  // No segment of these conversations is so long that it would be cut.
+  episodes::Segmenter segmenter({.turns = w, .max_tokens = 4096});
   for (size_t i = 0; i < n_turns; ++i) {
     const Turn& turn = history.conversation.turns[i];
-    if (i == 0 || segments.back().n_turns == w || turn.session != history.conversation.turns[i - 1].session) {
-      segments.push_back({.first_turn = static_cast<int64_t>(i), .token_first = token, .first_ms = turn.time_ms});
-    }
-    retrieval::Segment& segment = segments.back();
-    ++segment.n_turns;
-    segment.n_tokens += history.turn_tokens[i];
-    segment.last_ms = turn.time_ms;
-    segment.text += turn.speaker + ": " + turn.text + "\n";
-    token += history.turn_tokens[i];
+    segmenter.push({turn.role, turn.speaker, turn.text, turn.time_ms}, history.turn_tokens[i]);
   }
-  return segments;
+  return segmenter.segments();
 }
 
 }  // namespace recalld::bench

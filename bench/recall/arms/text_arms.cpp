@@ -1,12 +1,21 @@
 #include "bench/recall/arms/text_arms.h"
 
-#include <algorithm>
+#include <utility>
 
 namespace recalld::bench {
 namespace {
 
-class None final : public Arm {
+using Ranges = std::vector<TokenRange> (*)(const History& history, const Asked& asked);
+
+std::vector<TokenRange> nothing(const History& /*history*/, const Asked& /*asked*/) { return {}; }
+
+std::vector<TokenRange> evidence(const History& history, const Asked& asked) {
+  return dated_segments(history, history.segments_of(asked.question.evidence));
+}
+
+class TextArm final : public Arm {
  public:
+  TextArm(std::string name, Ranges ranges) : name_(std::move(name)), ranges_(ranges) {}
   const std::string& name() const override { return name_; }
   int budget() const override { return 0; }
   std::string settings() const override { return "1"; }
@@ -14,28 +23,11 @@ class None final : public Arm {
     history_ = context.history;
     return BuildCost{};
   }
-  Result<Composed> compose(const Asked& /*asked*/) override { return reread(*history_, {}); }
+  Result<Composed> compose(const Asked& asked) override { return reread(*history_, ranges_(*history_, asked)); }
 
  private:
-  std::string name_ = "none";
-  const History* history_ = nullptr;
-};
-
-class EvidenceText final : public Arm {
- public:
-  const std::string& name() const override { return name_; }
-  int budget() const override { return 0; }
-  std::string settings() const override { return "1"; }
-  Result<BuildCost> build(const ArmContext& context) override {
-    history_ = context.history;
-    return BuildCost{};
-  }
-  Result<Composed> compose(const Asked& asked) override {
-    return reread(*history_, dated_segments(*history_, history_->segments_of(asked.question.evidence)));
-  }
-
- private:
-  std::string name_ = "evidence_text";
+  std::string name_;
+  Ranges ranges_;
   const History* history_ = nullptr;
 };
 
@@ -68,7 +60,7 @@ std::vector<TokenRange> dated_segments(const History& history, const std::vector
   return ranges;
 }
 
-std::unique_ptr<Arm> make_none() { return std::make_unique<None>(); }
-std::unique_ptr<Arm> make_evidence_text() { return std::make_unique<EvidenceText>(); }
+std::unique_ptr<Arm> make_none() { return std::make_unique<TextArm>("none", nothing); }
+std::unique_ptr<Arm> make_evidence_text() { return std::make_unique<TextArm>("evidence_text", evidence); }
 
 }  // namespace recalld::bench
