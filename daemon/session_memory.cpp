@@ -110,25 +110,22 @@ Status SessionMemory::announce_read(int64_t n_turns, size_t turn_offset) {
   while (next_turn_ < n_turns) {
     RECALLD_ASSIGN_OR_RETURN(const auto turns, next_turns(std::min(n_turns - next_turn_, kTurnsPerLook)));
     if (turns.empty()) return corrupt("the transcript has fewer turns than were read of it");
-    for (const episodes::TurnTokens& turn : turns) {
-      trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()), turn.date);
-      recall_->announce(turn.turn);
-    }
+    for (const episodes::TurnTokens& turn : turns) announce(turn);
   }
   turns_read_ = n_turns;
   if (turn_offset == 0) return ok_status();
   RECALLD_RETURN_IF_ERROR(look().status());
-  if (pending_.empty() || pending_.front().tokens.size() < turn_offset)
+  if (pending_.empty() || pending_.front().turn.tokens.size() < turn_offset)
     return corrupt("the stored reading position is past the end of its turn");
-  announce(pending_.front());
+  announce(pending_.front().turn);
+  pending_.front().announced = true;
   pending_.front().read = turn_offset;
   return ok_status();
 }
 
-void SessionMemory::announce(Pending& turn) {
+void SessionMemory::announce(const episodes::TurnTokens& turn) {
   trunk_->push(turn.turn, static_cast<int32_t>(turn.tokens.size()), turn.date);
   recall_->announce(turn.turn);
-  turn.announced = true;
 }
 
 Status SessionMemory::start_over(const std::string& reason) {
@@ -154,9 +151,14 @@ Result<std::vector<int32_t>> SessionMemory::turn_tokens(int64_t index, const epi
     RECALLD_ASSIGN_OR_RETURN(const auto rows, context_.stores->memory().turns(session_, first, index - first));
     for (const storage::TurnRow& row : rows) before.push_back(to_turn_text(row));
   }
+  return tokens_of(index, before, turn);
+}
+
+Result<std::vector<int32_t>> SessionMemory::tokens_of(int64_t index, std::span<const episodes::TurnText> before,
+                                                      const episodes::TurnText& turn) const {
   RECALLD_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, format_.turn(before, turn));
   if (index == 0) {
-    std::vector<int32_t> start = format_.start();
+    const std::vector<int32_t> start = format_.start();
     tokens.insert(tokens.begin(), start.begin(), start.end());
   }
   return tokens;
@@ -172,11 +174,7 @@ Result<std::vector<episodes::TurnTokens>> SessionMemory::next_turns(int64_t max_
   for (const storage::TurnRow& row : rows) {
     const episodes::TurnText turn = to_turn_text(row);
     if (row.idx >= next_turn_) {
-      RECALLD_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, format_.turn(turns, turn));
-      if (row.idx == 0) {
-        const std::vector<int32_t> start = format_.start();
-        tokens.insert(tokens.begin(), start.begin(), start.end());
-      }
+      RECALLD_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokens_of(row.idx, turns, turn));
       const episodes::DateLine date = format_.date_line(turns, turn, tokens);
       found.push_back({turn, std::move(tokens), date});
       next_turn_ = row.idx + 1;
@@ -189,45 +187,45 @@ Result<std::vector<episodes::TurnTokens>> SessionMemory::next_turns(int64_t max_
 Result<bool> SessionMemory::look(int64_t max_turns) {
   int64_t index = next_turn_;
   RECALLD_ASSIGN_OR_RETURN(auto turns, next_turns(max_turns));
-  for (episodes::TurnTokens& turn : turns)
-    pending_.push_back({index++, std::move(turn.turn), std::move(turn.tokens), turn.date, 0, false});
+  for (episodes::TurnTokens& turn : turns) pending_.push_back({index++, std::move(turn)});
   publish();
   return has_pending();
 }
 
 int64_t SessionMemory::pending_tokens() const {
   int64_t sum = 0;
-  for (const Pending& turn : pending_)
-    if (turn.index < limit_) sum += static_cast<int64_t>(turn.tokens.size() - turn.read);
+  for (const Pending& waiting : pending_)
+    if (waiting.index < limit_) sum += static_cast<int64_t>(waiting.turn.tokens.size() - waiting.read);
   return sum;
 }
 
 std::vector<int32_t> SessionMemory::newest_pending(int64_t max_tokens) const {
   std::vector<const Pending*> taken;
-  for (auto turn = pending_.rbegin(); turn != pending_.rend(); ++turn) {
-    if (turn->index >= limit_) continue;
-    if (turn->read != 0 || static_cast<int64_t>(turn->tokens.size()) > max_tokens) break;
-    max_tokens -= static_cast<int64_t>(turn->tokens.size());
-    taken.push_back(&*turn);
+  for (auto waiting = pending_.rbegin(); waiting != pending_.rend(); ++waiting) {
+    if (waiting->index >= limit_) continue;
+    if (waiting->read != 0 || static_cast<int64_t>(waiting->turn.tokens.size()) > max_tokens) break;
+    max_tokens -= static_cast<int64_t>(waiting->turn.tokens.size());
+    taken.push_back(&*waiting);
   }
   std::vector<int32_t> tokens;
-  for (auto turn = taken.rbegin(); turn != taken.rend(); ++turn)
-    tokens.insert(tokens.end(), (*turn)->tokens.begin(), (*turn)->tokens.end());
+  for (auto waiting = taken.rbegin(); waiting != taken.rend(); ++waiting)
+    tokens.insert(tokens.end(), (*waiting)->turn.tokens.begin(), (*waiting)->turn.tokens.end());
   return tokens;
 }
 
 Status SessionMemory::read_step(runtime::Engine& engine, const std::atomic<bool>* cancel) {
   // A turn is announced when its reading begins: what must not be read yet must not shape the segments either.
-  for (Pending& turn : pending_) {
-    if (turn.index >= limit_ || trunk_->block_end().has_value()) break;
-    if (!turn.announced) announce(turn);
+  for (Pending& waiting : pending_) {
+    if (waiting.index >= limit_ || trunk_->block_end().has_value()) break;
+    if (!waiting.announced) announce(waiting.turn);
+    waiting.announced = true;
   }
   std::vector<int32_t> tokens;
   const auto room = static_cast<size_t>(trunk_->room());
-  for (const Pending& turn : pending_) {
-    if (!turn.announced || tokens.size() == room) break;
-    const size_t count = std::min(room - tokens.size(), turn.tokens.size() - turn.read);
-    const auto from = turn.tokens.begin() + static_cast<ptrdiff_t>(turn.read);
+  for (const Pending& waiting : pending_) {
+    if (!waiting.announced || tokens.size() == room) break;
+    const size_t count = std::min(room - tokens.size(), waiting.turn.tokens.size() - waiting.read);
+    const auto from = waiting.turn.tokens.begin() + static_cast<ptrdiff_t>(waiting.read);
     tokens.insert(tokens.end(), from, from + static_cast<ptrdiff_t>(count));
   }
   Status status;
@@ -240,12 +238,12 @@ Status SessionMemory::read_step(runtime::Engine& engine, const std::atomic<bool>
     if (trunk_->n_tokens() == before) return status;
   }
   while (!pending_.empty() && pending_.front().announced) {
-    Pending& turn = pending_.front();
-    const size_t count = std::min(left, turn.tokens.size() - turn.read);
-    turn.read += count;
+    Pending& waiting = pending_.front();
+    const size_t count = std::min(left, waiting.turn.tokens.size() - waiting.read);
+    waiting.read += count;
     left -= count;
-    if (turn.read < turn.tokens.size()) break;
-    turns_read_ = turn.index + 1;
+    if (waiting.read < waiting.turn.tokens.size()) break;
+    turns_read_ = waiting.index + 1;
     pending_.pop_front();
   }
   const Status extended = extend_recall();
@@ -308,7 +306,8 @@ void SessionMemory::publish() {
   MemoryInfo info;
   info.turns = next_turn_;
   info.tokens_ready = trunk_->n_tokens();
-  for (const Pending& turn : pending_) info.tokens_pending += static_cast<int64_t>(turn.tokens.size() - turn.read);
+  for (const Pending& waiting : pending_)
+    info.tokens_pending += static_cast<int64_t>(waiting.turn.tokens.size() - waiting.read);
   info.tokens_total = info.tokens_ready + info.tokens_pending;
   info.pages = static_cast<int64_t>(trunk_->groups().size() * context_.model->cache_shape().layers.size());
   info.bytes_ram = static_cast<int64_t>(trunk_->bytes());

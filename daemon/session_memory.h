@@ -93,10 +93,8 @@ class SessionMemory {
  private:
   struct Pending {
     int64_t index;
-    episodes::TurnText turn;
-    std::vector<int32_t> tokens;
-    episodes::DateLine date;
-    size_t read = 0;
+    episodes::TurnTokens turn;
+    size_t read = 0;         // of its tokens
     bool announced = false;  // to the trunk
   };
 
@@ -109,7 +107,11 @@ class SessionMemory {
   Status restore();
   // The turns that were read, and the first turn_offset tokens of the one after them, from the transcript.
   Status announce_read(int64_t n_turns, size_t turn_offset);
-  void announce(Pending& turn);
+  // To the trunk and to the index.
+  void announce(const episodes::TurnTokens& turn);
+  // All tokens of a turn, after those before it; the first one's begin with what the transcript starts with.
+  Result<std::vector<int32_t>> tokens_of(int64_t index, std::span<const episodes::TurnText> before,
+                                         const episodes::TurnText& turn) const;
   // The next turns of the transcript and their tokens; next_turn_ moves past them.
   Result<std::vector<episodes::TurnTokens>> next_turns(int64_t max_turns);
   void publish();
