@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <array>
 #include <cstdio>
 #include <ctime>
 
@@ -38,6 +39,20 @@ std::string format_rfc3339(int64_t unix_ms) {
   std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
                 utc.tm_hour, utc.tm_min, utc.tm_sec);
   return text;
+}
+
+CivilDate civil_date(int64_t unix_ms) {
+  const std::chrono::sys_time<std::chrono::milliseconds> time{std::chrono::milliseconds(unix_ms)};
+  const std::chrono::year_month_day date(std::chrono::floor<std::chrono::days>(time));
+  return {static_cast<int>(date.year()), static_cast<int>(static_cast<unsigned>(date.month())),
+          static_cast<int>(static_cast<unsigned>(date.day()))};
+}
+
+std::string_view month_name(int month) {
+  static constexpr std::array<std::string_view, 12> kNames = {"January",   "February", "March",    "April",
+                                                              "May",       "June",     "July",     "August",
+                                                              "September", "October",  "November", "December"};
+  return kNames.at(static_cast<size_t>(month - 1));
 }
 
 bool parse_rfc3339(const std::string& text, int64_t* unix_ms) {

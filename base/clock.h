@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace recalld {
 
@@ -37,6 +38,17 @@ class ManualClock final : public Clock {
 
 // "2026-05-08T13:56:00Z" for milliseconds since the epoch, UTC.
 std::string format_rfc3339(int64_t unix_ms);
+
+// A day of the Gregorian calendar, UTC.
+struct CivilDate {
+  int year = 1970;
+  int month = 1;  // 1 to 12
+  int day = 1;    // 1 to 31
+};
+CivilDate civil_date(int64_t unix_ms);
+
+// "January" for 1 to "December" for 12.
+std::string_view month_name(int month);
 
 // Milliseconds since the epoch of an RFC 3339 date-time ("2023-05-08T13:56:00Z", "+02:00" offsets, optional fraction).
 // Returns false, leaving *unix_ms alone, when the text is not one.

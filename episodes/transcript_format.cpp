@@ -1,8 +1,9 @@
 #include "episodes/transcript_format.h"
 
 #include <algorithm>
-#include <array>
 #include <ctime>
+
+#include "base/clock.h"
 
 namespace recalld::episodes {
 namespace {
@@ -46,16 +47,13 @@ bool time_moves(const std::optional<int64_t>& before_ms, const std::optional<int
 }
 
 std::string spoken_time(int64_t unix_ms) {
-  static constexpr std::array<const char*, 12> kMonths = {"January",   "February", "March",    "April",
-                                                          "May",       "June",     "July",     "August",
-                                                          "September", "October",  "November", "December"};
   const auto seconds = static_cast<std::time_t>(unix_ms >= 0 ? unix_ms / 1000 : (unix_ms - 999) / 1000);
   std::tm utc{};
   if (gmtime_r(&seconds, &utc) == nullptr) return "an unknown time";
   const int hour = utc.tm_hour % 12 == 0 ? 12 : utc.tm_hour % 12;
   return std::to_string(hour) + (utc.tm_min < 10 ? ":0" : ":") + std::to_string(utc.tm_min) +
          (utc.tm_hour < 12 ? " am" : " pm") + " on " + std::to_string(utc.tm_mday) + " " +
-         kMonths[static_cast<size_t>(utc.tm_mon)] + ", " + std::to_string(utc.tm_year + 1900);
+         std::string(month_name(utc.tm_mon + 1)) + ", " + std::to_string(utc.tm_year + 1900);
 }
 
 Result<TranscriptFormat> TranscriptFormat::create(std::shared_ptr<const runtime::Tokenizer> tokenizer,

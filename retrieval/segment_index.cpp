@@ -1,21 +1,19 @@
 #include "retrieval/segment_index.h"
 
 #include <algorithm>
-#include <array>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "base/clock.h"
 #include "retrieval/words.h"
 
 namespace recalld::retrieval {
 namespace {
 
 constexpr int64_t kGapMs = 3'600'000;  // TranscriptFormat writes a new date line after as much
-constexpr int64_t kDayMs = 86'400'000;
-constexpr size_t kFirstLetters = 3;  // "Mel" stands for Melanie
+constexpr size_t kFirstLetters = 3;    // "Mel" stands for Melanie
 constexpr size_t kEpisodeTurns = 3;
 constexpr int64_t kCandidates = 4096;  // looked at where an index is too large to compare with all of it
 constexpr int64_t kSample = 4096;
@@ -68,14 +66,8 @@ Result<TurnCosines> best_cosines(const DenseIndex& index, std::span<const size_t
 
 // "8 may 2023": so that a question with a date finds the turns said on it by their words, too.
 std::string date_words(int64_t ms) {
-  static constexpr std::array<std::string_view, 12> kMonths = {"January",   "February", "March",    "April",
-                                                               "May",       "June",     "July",     "August",
-                                                               "September", "October",  "November", "December"};
-  const std::chrono::sys_days day(std::chrono::days(ms >= 0 ? ms / kDayMs : -((kDayMs - 1 - ms) / kDayMs)));
-  const std::chrono::year_month_day date(day);
-  return std::to_string(static_cast<unsigned>(date.day())) + " " +
-         std::string(kMonths[static_cast<unsigned>(date.month()) - 1]) + " " +
-         std::to_string(static_cast<int>(date.year()));
+  const CivilDate date = civil_date(ms);
+  return std::to_string(date.day) + " " + std::string(month_name(date.month)) + " " + std::to_string(date.year);
 }
 
 }  // namespace

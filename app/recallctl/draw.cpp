@@ -13,7 +13,6 @@
 namespace recalld::recallctl {
 namespace {
 
-constexpr std::array kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 // Eighths of a column, from one to eight.
 constexpr std::array kBlocks{"\u258f", "\u258e", "\u258d", "\u258c", "\u258b", "\u258a", "\u2589", "\u2588"};
 
@@ -51,9 +50,8 @@ struct Date {
 };
 
 Date date_of(int64_t unix_ms) {
-  const std::string text = format_rfc3339(unix_ms);
-  const auto month = static_cast<size_t>(std::stoi(text.substr(5, 2)) - 1);
-  return {text.substr(0, 4), fmt::format("{} {}", std::stoi(text.substr(8, 2)), kMonths.at(month))};
+  const CivilDate date = civil_date(unix_ms);
+  return {fmt::format("{:04}", date.year), fmt::format("{} {}", date.day, month_name(date.month).substr(0, 3))};
 }
 
 }  // namespace

@@ -20,8 +20,8 @@ struct Month {
 };
 
 Month month_of(int64_t day) {
-  const std::string text = format_rfc3339(day * kDayMs);
-  return {std::stoi(text.substr(0, 4)), std::stoi(text.substr(5, 2))};
+  const CivilDate date = civil_date(day * kDayMs);
+  return {date.year, date.month};
 }
 
 }  // namespace
