@@ -5,6 +5,8 @@
 #include <cmath>
 #include <map>
 
+#include "retrieval/words.h"
+
 namespace recalld::episodes {
 
 namespace {
@@ -12,44 +14,36 @@ namespace {
 constexpr size_t kShortest = 3;
 constexpr size_t kLongest = 24;
 
-// Sorted; all of kShortest letters or more, without apostrophes (a word ends there).
-constexpr auto kStopWords = std::to_array<std::string_view>({
-    "about",    "absolutely", "actually",   "after",      "again",      "ago",      "ain",      "all",     "almost",
-    "along",    "already",    "also",       "although",   "always",     "amazing",  "and",      "another", "any",
-    "anyone",   "anything",   "are",        "aren",       "around",     "asked",    "away",     "awesome", "back",
-    "became",   "because",    "been",       "before",     "being",      "best",     "better",   "bit",     "both",
-    "but",      "bye",        "came",       "can",        "cannot",     "come",     "comes",    "cool",    "could",
-    "couldn",   "course",     "days",       "definitely", "did",        "didn",     "does",     "doesn",   "doing",
-    "don",      "done",       "down",       "each",       "either",     "else",     "enough",   "even",    "ever",
-    "every",    "everyone",   "everything", "exactly",    "far",        "feel",     "feeling",  "feels",   "felt",
-    "few",      "first",      "for",        "found",      "from",       "full",     "fun",      "gave",    "get",
-    "gets",     "getting",    "give",       "gives",      "glad",       "goes",     "going",    "gone",    "gonna",
-    "good",     "got",        "gotta",      "great",      "guess",      "had",      "hadn",     "happen",  "happened",
-    "hard",     "has",        "hasn",       "have",       "haven",      "having",   "hello",    "her",     "here",
-    "hers",     "hey",        "him",        "himself",    "his",        "hope",     "how",      "however", "into",
-    "isn",      "its",        "itself",     "just",       "keep",       "kind",     "kinda",    "knew",    "know",
-    "last",     "lately",     "least",      "less",       "let",        "like",     "little",   "long",    "look",
-    "looking",  "looks",      "lot",        "lots",       "made",       "make",     "makes",    "making",  "many",
-    "may",      "maybe",      "mean",       "means",      "might",      "mine",     "more",     "most",    "much",
-    "must",     "myself",     "near",       "need",       "never",      "new",      "next",     "nice",    "nope",
-    "not",      "nothing",    "now",        "off",        "often",      "okay",     "once",     "one",     "only",
-    "onto",     "other",      "others",     "our",        "ours",       "out",      "over",     "own",     "part",
-    "perhaps",  "photo",      "please",     "pretty",     "probably",   "put",      "quite",    "rather",  "really",
-    "recently", "right",      "said",       "same",       "saw",        "say",      "saying",   "says",    "see",
-    "seem",     "seems",      "seen",       "shall",      "shares",     "she",      "should",   "shouldn", "since",
-    "some",     "someone",    "something",  "soon",       "sorry",      "sound",    "sounds",   "still",   "stuff",
-    "such",     "super",      "sure",       "take",       "taking",     "tell",     "than",     "thank",   "thanks",
-    "that",     "the",        "their",      "them",       "themselves", "then",     "there",    "these",   "they",
-    "thing",    "things",     "think",      "thinking",   "this",       "those",    "though",   "thought", "through",
-    "time",     "times",      "today",      "together",   "told",       "tomorrow", "too",      "took",    "totally",
-    "tried",    "true",       "try",        "trying",     "two",        "under",    "until",    "upon",    "use",
-    "used",     "using",      "very",       "wanna",      "want",       "wanted",   "was",      "wasn",    "way",
-    "well",     "went",       "were",       "weren",      "what",       "when",     "where",    "which",   "while",
-    "who",      "whole",      "whom",       "whose",      "why",        "will",     "with",     "within",  "without",
-    "won",      "wonderful",  "would",      "wouldn",     "wow",        "yeah",     "year",     "years",   "yep",
-    "yes",      "yesterday",  "yet",        "you",        "your",       "yours",    "yourself",
+// What people say in any conversation, besides the words that say nothing anywhere (retrieval::is_stop_word). Sorted;
+// all of kShortest letters or more, without apostrophes (a word ends there).
+constexpr auto kChatter = std::to_array<std::string_view>({
+    "absolutely", "actually", "again",    "ago",     "ain",        "almost",   "along",     "already",    "also",
+    "although",   "always",   "amazing",  "another", "anyone",     "anything", "around",    "asked",      "away",
+    "awesome",    "back",     "became",   "because", "best",       "better",   "bit",       "bye",        "came",
+    "cannot",     "come",     "comes",    "cool",    "couldn",     "course",   "days",      "definitely", "done",
+    "down",       "either",   "else",     "enough",  "even",       "ever",     "every",     "everyone",   "everything",
+    "exactly",    "far",      "feel",     "feeling", "feels",      "felt",     "few",       "first",      "found",
+    "full",       "fun",      "gave",     "get",     "gets",       "getting",  "give",      "gives",      "glad",
+    "goes",       "going",    "gone",     "gonna",   "good",       "got",      "gotta",     "great",      "guess",
+    "hadn",       "happen",   "happened", "hard",    "hasn",       "haven",    "hello",     "hey",        "himself",
+    "hope",       "however",  "itself",   "just",    "keep",       "kind",     "kinda",     "knew",       "know",
+    "last",       "lately",   "least",    "less",    "let",        "like",     "little",    "long",       "look",
+    "looking",    "looks",    "lot",      "lots",    "made",       "make",     "makes",     "making",     "many",
+    "maybe",      "mean",     "means",    "more",    "most",       "much",     "myself",    "near",       "need",
+    "never",      "new",      "next",     "nice",    "nope",       "nothing",  "now",       "off",        "often",
+    "okay",       "once",     "one",      "only",    "onto",       "others",   "out",       "own",        "part",
+    "perhaps",    "photo",    "please",   "pretty",  "probably",   "put",      "quite",     "rather",     "really",
+    "recently",   "right",    "said",     "same",    "saw",        "say",      "saying",    "says",       "see",
+    "seem",       "seems",    "seen",     "shares",  "shouldn",    "since",    "someone",   "something",  "soon",
+    "sorry",      "sound",    "sounds",   "still",   "stuff",      "such",     "super",     "sure",       "take",
+    "taking",     "tell",     "thank",    "thanks",  "themselves", "thing",    "things",    "think",      "thinking",
+    "though",     "thought",  "through",  "time",    "times",      "today",    "together",  "told",       "tomorrow",
+    "too",        "took",     "totally",  "tried",   "true",       "try",      "trying",    "two",        "under",
+    "until",      "upon",     "use",      "used",    "using",      "very",     "wanna",     "want",       "wanted",
+    "way",        "well",     "went",     "while",   "whole",      "within",   "without",   "wonderful",  "wouldn",
+    "wow",        "yeah",     "year",     "years",   "yep",        "yes",      "yesterday", "yet",        "yourself",
 });
-static_assert(std::ranges::is_sorted(kStopWords));
+static_assert(std::ranges::is_sorted(kChatter));
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -63,7 +57,7 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + '
 bool is_counted(const std::string& word) {
   if (word.size() < kShortest || word.size() > kLongest) return false;
   if (std::ranges::all_of(word, is_digit)) return false;
-  return !std::ranges::binary_search(kStopWords, std::string_view(word));
+  return !retrieval::is_stop_word(word) && !std::ranges::binary_search(kChatter, std::string_view(word));
 }
 
 std::string singular(const std::string& word) {

@@ -18,19 +18,6 @@ void round_to_half(std::vector<float>& vector) {
   for (float& value : vector) value = half_to_float(float_to_half(value));
 }
 
-void put_number(std::vector<std::byte>& bytes, uint32_t number) {
-  const auto* from = reinterpret_cast<const std::byte*>(&number);
-  bytes.insert(bytes.end(), from, from + sizeof number);
-}
-
-void put_vector(std::vector<std::byte>& bytes, const std::vector<float>& vector) {
-  for (const float value : vector) {
-    const uint16_t half = float_to_half(value);
-    const auto* from = reinterpret_cast<const std::byte*>(&half);
-    bytes.insert(bytes.end(), from, from + sizeof half);
-  }
-}
-
 std::vector<float> vector_from(std::span<const std::byte> bytes) {
   std::vector<float> vector(bytes.size() / sizeof(uint16_t));
   for (size_t i = 0; i < vector.size(); ++i) {
@@ -92,13 +79,19 @@ std::vector<float> segment_vector(std::span<const retrieval::SegmentTurn> turns,
 }
 
 std::vector<std::byte> pack_vectors(std::span<const retrieval::SegmentTurn> turns) {
-  std::vector<std::byte> bytes;
-  put_number(bytes, static_cast<uint32_t>(turns.size()));
-  for (const retrieval::SegmentTurn& turn : turns) put_number(bytes, static_cast<uint32_t>(turn.sentences.size()));
+  std::vector<uint32_t> numbers{static_cast<uint32_t>(turns.size())};
+  std::vector<uint16_t> halves;
+  const auto add = [&](const std::vector<float>& vector) {
+    for (const float value : vector) halves.push_back(float_to_half(value));
+  };
   for (const retrieval::SegmentTurn& turn : turns) {
-    put_vector(bytes, turn.vector);
-    for (const std::vector<float>& sentence : turn.sentences) put_vector(bytes, sentence);
+    numbers.push_back(static_cast<uint32_t>(turn.sentences.size()));
+    add(turn.vector);
+    for (const std::vector<float>& sentence : turn.sentences) add(sentence);
   }
+  const std::span<const std::byte> head = std::as_bytes(std::span(numbers)), tail = std::as_bytes(std::span(halves));
+  std::vector<std::byte> bytes(head.size() + tail.size());
+  std::ranges::copy(tail, std::ranges::copy(head, bytes.begin()).out);
   return bytes;
 }
 
