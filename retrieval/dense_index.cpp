@@ -103,15 +103,13 @@ Result<std::vector<DenseMatch>> DenseIndex::search(std::span<const float> query,
   if (k <= 0 || size() == 0 || is_zero(query)) return found;
   omp_set_num_threads(1);
   try {
-    // Zero vectors may come before vectors that point away; room for them, so that k others are found.
-    const int64_t wanted = std::min(size(), k + n_zero_);
     if (exact()) {
-      std::vector<float> all(static_cast<size_t>(size()));
-      faiss::fvec_inner_products_ny(all.data(), query.data(), parts_->flat.get_xb(), static_cast<size_t>(dim_),
-                                    all.size());
+      RECALLD_ASSIGN_OR_RETURN(const std::vector<float> all, cosines(query));
       for (size_t id = 0; id < all.size(); ++id)
         if (!zero_[id]) found.push_back({static_cast<int64_t>(id), all[id]});
     } else {
+      // Zero vectors may come before vectors that point away; room for them, so that k others are found.
+      const int64_t wanted = std::min(size(), k + n_zero_);
       std::vector<faiss::Index::idx_t> ids(static_cast<size_t>(wanted));
       std::vector<float> cosines(static_cast<size_t>(wanted));
       parts_->groups->search(1, query.data(), wanted, cosines.data(), ids.data());
