@@ -56,20 +56,8 @@ void expect_equal(const SegmentRow& row, const SegmentRow& expected) {
   EXPECT_EQ(row.embedding, expected.embedding);
 }
 
-class EpisodeRowsTest : public ::testing::Test {
+class EpisodeRowsTest : public OpenStores {
  protected:
-  void SetUp() override {
-    reopen();
-    make_session(*stores_, "s");
-    make_session(*stores_, "t");
-  }
-  void reopen() {
-    stores_.reset();
-    auto opened = Stores::open(dir_.path(), clock_);
-    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
-    stores_ = std::move(opened).value();
-  }
-  KvStore& kv() { return stores_->kv(); }
   Status put(const std::string& session, EpisodeUpdate change) {
     return kv().put_trunk(session, {}, {}, 0, std::move(change));
   }
@@ -84,10 +72,6 @@ class EpisodeRowsTest : public ::testing::Test {
     for (const EpisodeRow& row : stored(session).episodes) out.push_back(row.title);
     return out;
   }
-
-  TempDir dir_;
-  ManualClock clock_{1'700'000'000'000};
-  std::unique_ptr<Stores> stores_;
 };
 
 TEST_F(EpisodeRowsTest, WhatWasPutComesBack) {

@@ -15,20 +15,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-class KvStoreTest : public ::testing::Test {
+class KvStoreTest : public OpenStores {
  protected:
-  void SetUp() override {
-    reopen();
-    make_session(*stores_, "s");
-    make_session(*stores_, "t");
-  }
-  void reopen() {
-    stores_.reset();
-    auto opened = Stores::open(dir_.path(), clock_);
-    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
-    stores_ = std::move(opened).value();
-  }
-  KvStore& kv() { return stores_->kv(); }
   static TrunkRow trunk(int64_t tokens) {
     TrunkRow row;
     row.fingerprint = {0x1122334455667788, 0x99AABBCCDDEEFF00};
@@ -50,10 +38,6 @@ class KvStoreTest : public ::testing::Test {
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), loaded->data()));
     EXPECT_EQ(reinterpret_cast<uintptr_t>(loaded->data()) % 64, 0U);
   }
-
-  TempDir dir_;
-  ManualClock clock_{1'700'000'000'000};
-  std::unique_ptr<Stores> stores_;
 };
 
 TEST_F(KvStoreTest, TrunkAndChunksComeBack) {

@@ -65,6 +65,19 @@ void make_session(Stores& stores, const std::string& id) {
   ASSERT_OK(stores.memory().create_session(row).status());
 }
 
+void OpenStores::SetUp() {
+  reopen();
+  make_session(*stores_, "s");
+  make_session(*stores_, "t");
+}
+
+void OpenStores::reopen() {
+  stores_.reset();
+  auto opened = Stores::open(dir_.path(), clock_);
+  ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+  stores_ = std::move(opened).value();
+}
+
 std::vector<std::byte> pattern_bytes(uint64_t seed, size_t size) {
   std::vector<std::byte> bytes(size);
   uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;

@@ -41,6 +41,19 @@ TurnRow turn(std::string text, std::string role = "user", std::string speaker = 
 // A session of principal "local", which must not exist yet.
 void make_session(Stores& stores, const std::string& id);
 
+// The stores of a directory, and sessions "s" and "t" in them.
+class OpenStores : public ::testing::Test {
+ protected:
+  void SetUp() override;
+  // Closes the stores and opens them again.
+  void reopen();
+  KvStore& kv() { return stores_->kv(); }
+
+  TempDir dir_;
+  ManualClock clock_{1'700'000'000'000};
+  std::unique_ptr<Stores> stores_;
+};
+
 // Bytes that depend on every one of the arguments; deterministic.
 std::vector<std::byte> pattern_bytes(uint64_t seed, size_t size);
 NewChunk new_chunk(int32_t idx, ChunkKind kind, std::vector<std::byte> payload);
