@@ -10,6 +10,7 @@
 #include "runtime/gguf_file.h"
 #include "runtime/llama_log.h"
 #include "runtime/unit_vector.h"
+#include "runtime/vocabulary.h"
 
 namespace recalld::runtime {
 namespace {
@@ -30,19 +31,6 @@ struct FreeContext {
 };
 using ModelPtr = std::unique_ptr<llama_model, FreeModel>;
 using ContextPtr = std::unique_ptr<llama_context, FreeContext>;
-
-std::vector<int32_t> tokenize(const llama_vocab* vocab, std::string_view text, bool add_special) {
-  const auto n_bytes = static_cast<int32_t>(text.size());
-  std::vector<int32_t> tokens(text.size() + 8);
-  int32_t n = llama_tokenize(vocab, text.data(), n_bytes, tokens.data(), static_cast<int32_t>(tokens.size()),
-                             add_special, false);
-  if (n < 0) {
-    tokens.resize(static_cast<size_t>(-n));
-    n = llama_tokenize(vocab, text.data(), n_bytes, tokens.data(), -n, add_special, false);
-  }
-  tokens.resize(static_cast<size_t>(std::max(n, 0)));
-  return tokens;
-}
 
 // libllama ends the process when a token it is to add does not exist.
 Status check_special_tokens(const llama_vocab* vocab) {
@@ -121,7 +109,7 @@ Status GgufEncoder::load(const GgufFile& file, int threads) {
 }
 
 void GgufEncoder::find_frame() {
-  after_ = tokenize(vocab_, "", true);
+  append_tokens(vocab_, "", true, &after_);
   if (!after_.empty() && after_.front() == llama_vocab_bos(vocab_)) {
     before_.assign(1, after_.front());
     after_.erase(after_.begin());
@@ -129,7 +117,8 @@ void GgufEncoder::find_frame() {
 }
 
 std::vector<int32_t> GgufEncoder::framed_tokens(std::string_view text) const {
-  const std::vector<int32_t> own = tokenize(vocab_, text.substr(0, kMaxTextBytes), false);
+  std::vector<int32_t> own;
+  append_tokens(vocab_, text.substr(0, kMaxTextBytes), false, &own);
   if (own.empty()) return {};
   const size_t n = std::min(own.size(), window_ - before_.size() - after_.size());
   std::vector<int32_t> tokens = before_;

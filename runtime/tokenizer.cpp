@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "runtime/utf8_stream.h"
+#include "runtime/vocabulary.h"
 
 namespace recalld::runtime {
 namespace {
@@ -33,19 +34,7 @@ Tokenizer::Tokenizer(std::shared_ptr<const Model> model) : model_(std::move(mode
 }
 
 void Tokenizer::append_plain(std::string_view text, std::vector<int32_t>* tokens) const {
-  if (text.empty()) return;
-  const size_t start = tokens->size();
-  tokens->resize(start + text.size() + 2);
-  const auto run = [&] {
-    return llama_tokenize(model_->vocab(), text.data(), static_cast<int32_t>(text.size()), tokens->data() + start,
-                          static_cast<int32_t>(tokens->size() - start), false, false);
-  };
-  int32_t n = run();
-  if (n < 0) {
-    tokens->resize(start + static_cast<size_t>(-n));
-    n = run();
-  }
-  tokens->resize(start + static_cast<size_t>(std::max(n, 0)));
+  if (!text.empty()) append_tokens(model_->vocab(), text, false, tokens);
 }
 
 std::vector<int32_t> Tokenizer::tokenize(std::string_view text) const {

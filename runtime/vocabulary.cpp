@@ -114,6 +114,21 @@ Status check_vocabulary(const GgufFile& file, std::initializer_list<std::string_
   return ok_status();
 }
 
+void append_tokens(const llama_vocab* vocab, std::string_view text, bool add_special, std::vector<int32_t>* tokens) {
+  const size_t start = tokens->size();
+  tokens->resize(start + text.size() + 8);
+  const auto run = [&] {
+    return llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), tokens->data() + start,
+                          static_cast<int32_t>(tokens->size() - start), add_special, false);
+  };
+  int32_t n = run();
+  if (n < 0) {
+    tokens->resize(start + static_cast<size_t>(-n));
+    n = run();
+  }
+  tokens->resize(start + static_cast<size_t>(std::max(n, 0)));
+}
+
 void Vocabulary::Free::operator()(llama_model* model) const { llama_model_free(model); }
 
 Result<std::unique_ptr<Vocabulary>> Vocabulary::load(const GgufFile& file) {

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "runtime/gguf_file.h"
@@ -20,6 +21,10 @@ namespace recalld::runtime {
 // Whether libllama can load the tokenizer's keys without aborting. kinds: the values of tokenizer.ggml.model to let
 // pass. kCorrupt for keys that are missing or contradict each other, kUnsupported for another kind.
 Status check_vocabulary(const GgufFile& file, std::initializer_list<std::string_view> kinds);
+
+// Adds the tokens of a text, read as plain text: markup in it is no special token. add_special: with those that the
+// model puts around a text, which an empty text has too. Exceptions of libllama pass through.
+void append_tokens(const llama_vocab* vocab, std::string_view text, bool add_special, std::vector<int32_t>* tokens);
 
 // Immutable; any thread.
 class Vocabulary {
