@@ -84,11 +84,10 @@ std::string evidence_text(const std::vector<Evidence>& evidence, const Look& loo
     const json::object* turn = best_turn(found);
     if (turn == nullptr) continue;
     const std::optional<int64_t> time = time_of(*turn, "time");
-    std::string line = cell(time ? time_text(*time) : "no date", kDateColumns, look) + "  " +
-                       right_cell(episode_of(found), episodes) + "  " + cell(speaker_of(*turn), speakers, look) + "  " +
-                       cell(string_of(*turn, "content"), room, look);
-    line.resize(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
+    const std::string line = cell(time ? time_text(*time) : "no date", kDateColumns, look) + "  " +
+                             right_cell(episode_of(found), episodes) + "  " + cell(speaker_of(*turn), speakers, look) +
+                             "  " + cell(string_of(*turn, "content"), room, look);
+    text += without_trailing_spaces(line) + "\n";
   }
   return text;
 }

@@ -44,10 +44,8 @@ struct Episode {
 
 std::vector<Episode> episodes_of(const json::object& memory) {
   std::vector<Episode> episodes;
-  const json::value* list = memory.if_contains("episodes");
-  if (list == nullptr || !list->is_array()) return episodes;
   int64_t total = 0;
-  for (const json::value& value : list->as_array()) {
+  for (const json::value& value : array_of(memory, "episodes")) {
     if (!value.is_object()) continue;
     const json::object& entry = value.as_object();
     Episode episode;

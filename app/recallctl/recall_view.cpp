@@ -14,12 +14,6 @@ namespace json = boost::json;
 
 namespace {
 
-// Text without spaces at its end.
-std::string trimmed(std::string text) {
-  text.resize(text.find_last_not_of(' ') + 1);
-  return text;
-}
-
 std::string counted(int64_t count, const char* what) {
   return fmt::format("{} {}{}", count_text(count), what, count == 1 ? "" : "s");
 }
@@ -84,7 +78,7 @@ std::string recall_summary(const json::object& recall, const Look& look) {
   } else {
     line = fmt::format("recalled the newest {} tokens alone", count_text(int_of(recall, "recent_tokens")));
   }
-  return trimmed(cell(line, look.columns - 1, look));
+  return without_trailing_spaces(cell(line, look.columns - 1, look));
 }
 
 }  // namespace recalld::recallctl

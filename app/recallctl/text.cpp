@@ -88,6 +88,11 @@ std::string progress_text(int64_t done, int64_t total, double per_second, int co
   return line;
 }
 
+std::string without_trailing_spaces(std::string text) {
+  text.resize(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
 std::string printable(const std::string& text) {
   std::string out;
   out.reserve(text.size());

@@ -22,6 +22,9 @@ std::string table_text(const std::vector<std::string>& header, const std::vector
 // "[=====>    ] 52 %  2,690/5,180 tokens  310 tokens/s  8 s left", at most `columns` characters.
 std::string progress_text(int64_t done, int64_t total, double per_second, int columns);
 
+// Without the spaces at its end.
+std::string without_trailing_spaces(std::string text);
+
 // Control characters (except newline and tab) replaced, so that an answer cannot drive the terminal.
 std::string printable(const std::string& text);
 
