@@ -1,6 +1,7 @@
 #include "daemon/session_memory.h"
 
 #include <algorithm>
+#include <span>
 
 #include "daemon/reading_position.h"
 
@@ -200,16 +201,16 @@ int64_t SessionMemory::pending_tokens() const {
 }
 
 std::vector<int32_t> SessionMemory::newest_pending(int64_t max_tokens) const {
-  std::vector<const Pending*> taken;
-  for (auto waiting = pending_.rbegin(); waiting != pending_.rend(); ++waiting) {
+  std::vector<std::span<const int32_t>> taken;
+  auto room = static_cast<size_t>(std::max<int64_t>(max_tokens, 0));
+  for (auto waiting = pending_.rbegin(); waiting != pending_.rend() && room > 0; ++waiting) {
     if (waiting->index >= limit_) continue;
-    if (waiting->read != 0 || static_cast<int64_t>(waiting->turn.tokens.size()) > max_tokens) break;
-    max_tokens -= static_cast<int64_t>(waiting->turn.tokens.size());
-    taken.push_back(&*waiting);
+    const std::span<const int32_t> unread = std::span(waiting->turn.tokens).subspan(waiting->read);
+    taken.push_back(unread.last(std::min(room, unread.size())));
+    room -= taken.back().size();
   }
   std::vector<int32_t> tokens;
-  for (auto waiting = taken.rbegin(); waiting != taken.rend(); ++waiting)
-    tokens.insert(tokens.end(), (*waiting)->turn.tokens.begin(), (*waiting)->turn.tokens.end());
+  for (auto part = taken.rbegin(); part != taken.rend(); ++part) tokens.insert(tokens.end(), part->begin(), part->end());
   return tokens;
 }
 

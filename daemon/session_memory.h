@@ -62,7 +62,8 @@ class SessionMemory {
   bool has_pending() const { return !pending_.empty() && pending_.front().index < limit_; }
   // Tokens waiting below the limit, of the turns looked at so far.
   int64_t pending_tokens() const;
-  // The newest waiting turns below the limit that fit max_tokens together, oldest first, one token list.
+  // The newest waiting tokens below the limit, at most max_tokens, in the order they were said. The oldest turn may be
+  // cut: of a turn longer than that its end is all there is room for.
   std::vector<int32_t> newest_pending(int64_t max_tokens) const;
 
   // Reads one step of what waits (at most to the next block boundary). A lost or damaged page starts the trunk anew and

@@ -61,6 +61,19 @@ class BadInput(DaemonCase):
         self.assertIn("too_large", answer)
         self.assertLess(time.monotonic() - begun, 20)
 
+    def test_turn_of_1_mb_is_kept_and_stalls_nobody(self):
+        session, other = self.target.new_session(), self.target.new_session()
+        text = " ".join(f"Shelf {i} holds a plain grey stone." for i in range(28000))
+        self.target.append(session, [{"role": "user", "speaker": "Ann", "content": text}])
+        self.assertEqual(self.target.turns(session)[0]["content"], text)
+        self.target.append(other, [{"role": "user", "speaker": "Ben", "content": "The kettle is turquoise."}])
+        self.assertTrue(self.target.ask(other, "What colour is the kettle?", 4)["text"])
+        answer = self.target.ask(session, "What does a shelf hold?", 4)
+        self.assertTrue(answer["text"], answer)
+        self.assertGreater(answer["recall"]["tokens_pending"], 100000, "the turn is far from read")
+        self.target.call("DELETE", f"/v1/sessions/{session}")
+        self.target.wait_read(other, timeout=120)
+
     def test_header_flood(self):
         flood = "GET /health HTTP/1.1\r\nHost: localhost\r\n" + "".join(f"X-{i}: {'y' * 100}\r\n" for i in range(2000))
         answer = self.raw(flood.encode() + b"\r\n")

@@ -152,6 +152,18 @@ TEST_F(RecallTest, OddTranscriptsAreRemembered) {
   }
 }
 
+TEST_F(RecallTest, AnotherLanguageIsFoundByItsWords) {
+  std::vector<Message> turns = talk(30);
+  for (size_t i = 0; i < turns.size(); ++i)
+    turns[i].text = "Сегодня мы говорили о погоде и о прогулке номер " + std::to_string(i) + ".";
+  turns[7].text = "Дверь старого дома покрашена в бирюзовый цвет.";
+  reopen();
+  const std::string session = session_of(turns);
+  const RecallReport recall = ask(session, "В какой цвет покрашена дверь старого дома?", 4, false).value().recall;
+  EXPECT_EQ(recall.chosen_by, "question");
+  EXPECT_TRUE(recalls(recall, 7));
+}
+
 TEST_F(RecallTest, ALongTurnIsCutAndFound) {
   std::vector<Message> turns = talk(6);
   for (int i = 0; i < 300; ++i) turns[1].text += " Item " + std::to_string(i) + " is a plain grey stone.";
