@@ -24,15 +24,17 @@
 
 namespace recalld::kernels {
 
-// One KV head of one page. Pointers are 64-byte aligned (codes) and outlive the call.
+// One KV head of one page. Pointers outlive the call and are aligned to their numbers; codes are best 64-byte aligned.
 struct PageSlice {
-  int32_t k_bits = 16;  // 16, 4, 3 or 2
-  int32_t v_bits = 16;
-  const uint8_t* k = nullptr;         // halves or codes, kernels/layout.h
-  const uint16_t* k_scale = nullptr;  // [padded tokens] halves; null for 16 bits
-  const uint16_t* k_mean = nullptr;   // [head_dim] halves in the page's basis, added to every key; null for none
+  SideFormat k_format;  // resolved: the dims of the bands add up to head_dim
+  SideFormat v_format;
+  const uint8_t* k = nullptr;          // halves or codes, kernels/layout.h
+  const uint16_t* k_scale = nullptr;   // [n_scales][padded tokens] halves; null for 16 bits
+  const uint16_t* k_offset = nullptr;  // [padded tokens] halves, added to every dim of a key; null for none
+  const uint16_t* k_mean = nullptr;    // [head_dim] halves in the page's basis, added to every key; null for none
   const uint8_t* v = nullptr;
   const uint16_t* v_scale = nullptr;
+  const uint16_t* v_offset = nullptr;
   int32_t n_tokens = 0;
   int32_t view_start = 0;  // view position of token 0; the others follow without gaps
   int32_t variant = 0;     // which query variant suits this page
@@ -74,9 +76,10 @@ class AttendScratch {
 void reset_state(const AttendState& state, int n_rows, int head_dim);
 
 // Adds pages to the state. Two ways of computing it, chosen by n_tokens:
-//  - few query tokens (decode): runs on the codes. The query is rounded to 8 bits per head (a relative squared error of
-//    5e-5) and, for each tile of 64 tokens, softmax weights times value scales are rounded to 8 bits of the tile's
-//    largest. 16-bit sides are computed in f32.
+//  - few query tokens (decode): runs on the codes. The query is rounded to 8 bits of its largest number in each key band
+//    (a relative squared error of 5e-5) and, for each tile of 64 tokens, softmax weights times value scales are rounded
+//    to 8 bits of the tile's largest. 16-bit sides, key means and offsets are computed in f32: an offset adds
+//    offset[t] * sum_j q_j to a score, and sum_t p[t] offset[t] to every dim of the output.
 //  - a block: pages are expanded tile by tile to f32 in scratch, never to memory, and multiplied as matrices.
 // Keys are taken in page order, in tiles of 64 from each page's first token, and a row's sums depend on nothing else:
 // either way gives a row the same bits whatever other tokens are in the call, and whether pages come in one call or

@@ -68,10 +68,23 @@ void set_code(uint8_t* codes, const CodePlace& place, int bits, int code) {
   if (bits == 3) codes[place.high] = static_cast<uint8_t>(codes[place.high] | (code >> 2 & 1) << place.high_shift);
 }
 
+// A code of a band, by the place of its band in the side.
+struct InBand {
+  size_t offset = 0;
+  int bits = 0, n_dims = 0, dim = 0;
+};
+
+InBand find_band(const SideFormat& format, int padded, int dim) {
+  int band = 0;
+  BandPlace place;
+  while (dim >= place.first_dim + format.bands[band].n_dims) place = band_place(format, padded, ++band);
+  return {place.code_offset, format.bands[band].bits, format.bands[band].n_dims, dim - place.first_dim};
+}
+
 // upper: the non-negative half of the levels, ascending. The unit is the one of least distortion for N(0,1) among those
 // that put the exact levels' nearest integers at these.
 template <int n>
-Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
+constexpr Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
   Codebook book;
   book.bits = bits;
   book.unit = unit;
@@ -84,38 +97,81 @@ Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
   return book;
 }
 
+const Codebook& of_width(const Codebook (&books)[3], int bits) {
+  if (bits < 2 || bits > 4) throw std::invalid_argument("no codebook of " + std::to_string(bits) + " bits");
+  return books[bits - 2];
+}
+
 }  // namespace
 
-int get_k_code(const uint8_t* codes, int padded, int head_dim, int bits, int token, int dim) {
-  return get_code(codes, place_k(padded, head_dim, bits, token, dim), bits);
+std::string format_error(const SideFormat& format, int head_dim) {
+  if (format.n_bands < 0 || format.n_bands > kMaxBands)
+    return "number of bands is " + std::to_string(format.n_bands) + ", expected 0..4";
+  for (int band = format.n_bands; band < kMaxBands; ++band)
+    if (format.bands[band] != Band()) return "band " + std::to_string(band + 1) + " stands after the last";
+  if (format.grid != Grid::kLloydMax && format.grid != Grid::kUniform)
+    return "grid is " + std::to_string(static_cast<int>(format.grid)) + ", expected 0 or 1";
+  if (format.offsets && format.grid != Grid::kUniform) return "offsets stand without the uniform grid";
+  if (format.grid == Grid::kUniform && format.n_bands != 1)
+    return "the uniform grid has " + std::to_string(format.n_bands) + " bands, expected 1";
+  if (format.scale_per_band && format.stored_bands() < 2) return "scales per band stand with fewer than 2 stored bands";
+  int dims = 0;
+  for (int band = 0; band < format.n_bands; ++band) {
+    const auto [bits, n_dims] = format.bands[band];
+    const std::string name = " of band " + std::to_string(band + 1);
+    const bool last = band + 1 == format.n_bands;
+    const bool may_be_left_out = last && band > 0;
+    if ((bits < 2 || bits > 4) && !(bits == 0 && may_be_left_out))
+      return "bits" + name + " are " + std::to_string(bits) + ", expected 4, 3 or 2" +
+             (may_be_left_out ? ", or 0 for a band that is not stored" : "");
+    const int left = head_dim - dims;
+    const bool rest = n_dims == kAllDims && last && bits != 0;
+    if (!rest && (n_dims < 16 || n_dims % 16 != 0))
+      return "dims" + name + " are " + std::to_string(n_dims) + ", expected a multiple of 16";
+    if (rest ? left < 16 : n_dims > left)
+      return "dims" + name + " go beyond head_dim " + std::to_string(head_dim);
+    dims += rest ? left : n_dims;
+  }
+  if (format.n_bands > 0 && dims != head_dim)
+    return "dims of the bands add up to " + std::to_string(dims) + ", expected " + std::to_string(head_dim);
+  return "";
 }
 
-int get_v_code(const uint8_t* codes, int padded, int head_dim, int bits, int token, int dim) {
-  return get_code(codes, place_v(padded, head_dim, bits, token, dim), bits);
+int get_k_code(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim) {
+  const InBand at = find_band(format, padded, dim);
+  return get_code(codes + at.offset, place_k(padded, at.n_dims, at.bits, token, at.dim), at.bits);
 }
 
-void set_k_code(uint8_t* codes, int padded, int head_dim, int bits, int token, int dim, int code) {
-  set_code(codes, place_k(padded, head_dim, bits, token, dim), bits, code);
+int get_v_code(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim) {
+  const InBand at = find_band(format, padded, dim);
+  return get_code(codes + at.offset, place_v(padded, at.n_dims, at.bits, token, at.dim), at.bits);
 }
 
-void set_v_code(uint8_t* codes, int padded, int head_dim, int bits, int token, int dim, int code) {
-  set_code(codes, place_v(padded, head_dim, bits, token, dim), bits, code);
+void set_k_code(uint8_t* codes, int padded, const SideFormat& format, int token, int dim, int code) {
+  const InBand at = find_band(format, padded, dim);
+  set_code(codes + at.offset, place_k(padded, at.n_dims, at.bits, token, at.dim), at.bits, code);
+}
+
+void set_v_code(uint8_t* codes, int padded, const SideFormat& format, int token, int dim, int code) {
+  const InBand at = find_band(format, padded, dim);
+  set_code(codes + at.offset, place_v(padded, at.n_dims, at.bits, token, at.dim), at.bits, code);
 }
 
 const Codebook& lloyd_max(int bits) {
-  static const Codebook two = antisymmetric(2, 0.011894241F, {38, 127});
-  static const Codebook three = antisymmetric(3, 0.016990204F, {14, 44, 79, 127});
-  static const Codebook four = antisymmetric(4, 0.021419629F, {6, 18, 31, 44, 59, 76, 97, 127});
-  switch (bits) {
-    case 2:
-      return two;
-    case 3:
-      return three;
-    case 4:
-      return four;
-    default:
-      throw std::invalid_argument("lloyd_max: no codebook of " + std::to_string(bits) + " bits");
-  }
+  static constexpr Codebook kBooks[] = {antisymmetric(2, 0.011894241F, {38, 127}),
+                                        antisymmetric(3, 0.016990204F, {14, 44, 79, 127}),
+                                        antisymmetric(4, 0.021419629F, {6, 18, 31, 44, 59, 76, 97, 127})};
+  return of_width(kBooks, bits);
+}
+
+const Codebook& uniform_grid(int bits) {
+  static constexpr Codebook kBooks[] = {antisymmetric(2, 0.5F, {1, 3}), antisymmetric(3, 0.5F, {1, 3, 5, 7}),
+                                        antisymmetric(4, 0.5F, {1, 3, 5, 7, 9, 11, 13, 15})};
+  return of_width(kBooks, bits);
+}
+
+const Codebook& codebook(Grid grid, int bits) {
+  return grid == Grid::kUniform ? uniform_grid(bits) : lloyd_max(bits);
 }
 
 }  // namespace recalld::kernels

@@ -1,17 +1,26 @@
 // Where each number of a page lives. Kernels, codecs and the page format agree through this file alone.
 //
 // A page holds n tokens of one layer; for each KV head it has a K side and a V side. A side stores 16-bit floats, or
-// codes of 4, 3 or 2 bits with one half-precision scale per token. Tokens are padded with zero bytes to a multiple of
-// kTokenGroup; padded tokens have scale 0 and are never counted as tokens.
+// codes with half-precision scales. Tokens are padded with zero bytes to a multiple of kTokenGroup; padded tokens have
+// scale 0 and are never counted as tokens.
 //
-// Coded values: x[t][j] ~ scale[t] * unit * levels[code[t][j]], in the codec's transformed basis, plus mean[j] on the
-// K side of centred codecs. levels are int8 and ascending, so the code is the rank of the level.
+// A coded side is cut along its dims into bands, each with codes of its own width (4, 3 or 2 bits; 0 for a last band
+// that is not stored and counts as zeros), in order of the dims. Each stored band is laid out as if it were a side of
+// its own dims, and the bands follow each other without gaps, so a side of one band is nothing but its codes.
+//
+// Coded values, in the codec's transformed basis:
+//   x[t][j] ~ scale[t] * unit * levels[code[t][j]] + offset[t] + mean[j]
+// with unit and levels those of the band's width on the side's grid, offset on sides that have one, and mean on the K
+// side of centred codecs (also over dims that are not stored). Scales are halves, [n_scales][padded tokens]: one row for
+// all bands, or one for each stored band. Offsets are halves, [padded tokens]. levels are int8 and ascending, so the code
+// is the rank of the level.
 //
 // The layouts put what one vector instruction needs side by side:
 //   K: scores of 16 tokens at once. 32-bit lane = token, its 4 bytes = 4 consecutive dims (a dot-product instruction
 //      then multiplies with 4 query bytes broadcast to all lanes).
 //   V: 16 output dims at once. 32-bit lane = dim, its 4 bytes = 4 consecutive tokens.
 //
+// In a band, with dims counted from its first and head_dim standing for its number of dims:
 //   K 4 bits: for each token group g, for each 8 dims e: 64 bytes; byte t*4+b: low nibble dim 8e+b, high nibble 8e+4+b.
 //   K 2 bits: for each g, for each 16 dims e: 64 bytes; byte t*4+b: bits 2i..2i+1 hold dim 16e+4i+b, i in 0..3.
 //   K 3 bits: the two low bits as K 2 bits, all groups; then the high bits: for each g, for each 4 dims e: 8 bytes read
@@ -29,6 +38,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace recalld::kernels {
 
@@ -38,17 +48,106 @@ inline constexpr int kMaxPageTokens = 256;
 
 constexpr int padded_tokens(int n_tokens) { return (n_tokens + kTokenGroup - 1) / kTokenGroup * kTokenGroup; }
 
-// Bytes of one side (codes only, without scales) of one head: n_tokens padded, times head_dim, times bits / 8.
-constexpr size_t side_bytes(int n_tokens, int head_dim, int bits) {
-  return static_cast<size_t>(padded_tokens(n_tokens)) * static_cast<size_t>(head_dim) * static_cast<size_t>(bits) / 8;
+// The values that codes stand for.
+enum class Grid : uint8_t {
+  kLloydMax,  // the best for N(0,1): lloyd_max()
+  kUniform,   // equal steps around 0: uniform_grid()
+};
+
+// Consecutive dims of a side with codes of one width.
+struct Band {
+  int16_t bits = 0;
+  int16_t n_dims = 0;  // a multiple of 16
+  friend bool operator==(const Band&, const Band&) = default;
+};
+
+inline constexpr int kMaxBands = 4;
+
+// How one side of a page is stored. Of no bands: 16-bit floats.
+struct SideFormat {
+  int8_t n_bands = 0;
+  Grid grid = Grid::kLloydMax;
+  bool scale_per_band = false;  // else one scale per token for all bands
+  bool offsets = false;         // one offset per token; sides of one uniform band alone
+  Band bands[kMaxBands] = {};   // n_bands used, the rest zero
+
+  constexpr bool halves() const { return n_bands == 0; }
+  // Bands that have codes: all but a last one of 0 bits.
+  constexpr int stored_bands() const { return n_bands - static_cast<int>(n_bands > 0 && bands[n_bands - 1].bits == 0); }
+  constexpr int n_scales() const { return scale_per_band ? stored_bands() : static_cast<int>(n_bands > 0); }
+  friend bool operator==(const SideFormat&, const SideFormat&) = default;
+};
+
+// Codes of one width on all dims: 4, 3 or 2 bits with Lloyd-Max levels; 16 for halves. Where a codec does not know
+// head_dim yet it gives kAllDims.
+inline constexpr int kAllDims = 0;
+constexpr SideFormat one_band(int bits, int head_dim = kAllDims) {
+  SideFormat format;
+  if (bits == 16) return format;
+  format.n_bands = 1;
+  format.bands[0] = {static_cast<int16_t>(bits), static_cast<int16_t>(head_dim)};
+  return format;
 }
 
-// Plain accessors, one code at a time: the definition of the layouts, used by the reference kernels and by tests.
-// bits is 4, 3 or 2; padded is padded_tokens(n_tokens). set_* expects zeroed memory.
-int get_k_code(const uint8_t* codes, int padded, int head_dim, int bits, int token, int dim);
-int get_v_code(const uint8_t* codes, int padded, int head_dim, int bits, int token, int dim);
-void set_k_code(uint8_t* codes, int padded, int head_dim, int bits, int token, int dim, int code);
-void set_v_code(uint8_t* codes, int padded, int head_dim, int bits, int token, int dim, int code);
+// OSCAR's: one band with equal steps, a scale and an offset per token.
+constexpr SideFormat affine_band(int bits, int head_dim = kAllDims) {
+  SideFormat format = one_band(bits, head_dim);
+  format.grid = Grid::kUniform;
+  format.offsets = true;
+  return format;
+}
+
+// What stops a format from being one of sides of head_dim, in words ("bits of band 1 are 5, expected 4, 3 or 2"); empty
+// when nothing does. A last band with codes may have kAllDims: all that are left.
+std::string format_error(const SideFormat& format, int head_dim);
+
+// The format with kAllDims replaced by their number. Everything below and all kernels take resolved formats.
+constexpr SideFormat resolve(SideFormat format, int head_dim) {
+  if (format.n_bands == 0 || format.bands[format.n_bands - 1].n_dims != kAllDims) return format;
+  int left = head_dim;
+  for (int band = 0; band + 1 < format.n_bands; ++band) left -= format.bands[band].n_dims;
+  format.bands[format.n_bands - 1].n_dims = static_cast<int16_t>(left);
+  return format;
+}
+
+// Bytes of n_dims dims of one side of one head: n_tokens padded, times n_dims, times bits / 8.
+constexpr size_t side_bytes(int n_tokens, int n_dims, int bits) {
+  return static_cast<size_t>(padded_tokens(n_tokens)) * static_cast<size_t>(n_dims) * static_cast<size_t>(bits) / 8;
+}
+
+// Where a band lies in its side.
+struct BandPlace {
+  int first_dim = 0;
+  size_t code_offset = 0;  // bytes from the side's beginning
+  int scale_row = 0;       // of the side's scales
+};
+
+// index may be n_bands: the end of the last.
+constexpr BandPlace band_place(const SideFormat& format, int n_tokens, int index) {
+  BandPlace place;
+  for (int band = 0; band < index; ++band) {
+    place.first_dim += format.bands[band].n_dims;
+    place.code_offset += side_bytes(n_tokens, format.bands[band].n_dims, format.bands[band].bits);
+  }
+  place.scale_row = format.scale_per_band ? index : 0;
+  return place;
+}
+
+// Bytes of one side of one head, without scales and offsets.
+constexpr size_t side_bytes(int n_tokens, int head_dim, const SideFormat& format) {
+  return format.halves() ? side_bytes(n_tokens, head_dim, 16)
+                         : band_place(format, n_tokens, format.n_bands).code_offset;
+}
+
+// Dims that have codes: the first of them.
+constexpr int stored_dims(const SideFormat& format) { return band_place(format, 0, format.stored_bands()).first_dim; }
+
+// Plain accessors, one code at a time: the definition of the layouts, used by the reference kernels and by tests. The
+// format is a coded one, dim one that is stored, padded is padded_tokens(n_tokens). set_* expects zeroed memory.
+int get_k_code(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim);
+int get_v_code(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim);
+void set_k_code(uint8_t* codes, int padded, const SideFormat& format, int token, int dim, int code);
+void set_v_code(uint8_t* codes, int padded, const SideFormat& format, int token, int dim, int code);
 
 // Index, in halves, of one 16-bit value.
 constexpr size_t k_half_index(int head_dim, int token, int dim) {
@@ -56,7 +155,7 @@ constexpr size_t k_half_index(int head_dim, int token, int dim) {
 }
 constexpr size_t v_half_index(int head_dim, int token, int dim) { return static_cast<size_t>(token) * head_dim + dim; }
 
-// The levels of a coded side, for N(0,1) coordinates. Value of a code = levels[code] * unit.
+// The levels of a band. Value of a code = levels[code] * unit, times its token's scale.
 struct Codebook {
   int bits = 0;            // 4, 3 or 2
   int8_t levels[16] = {};  // ascending, 2^bits used, antisymmetric
@@ -67,5 +166,10 @@ struct Codebook {
 // The Lloyd-Max codebook of N(0,1), levels rounded to int8 with the largest at 127 (distortion within 0.2 % of the
 // exact one: D = .009514, .03459, .1175 at 4, 3, 2 bits). Source: Max 1960; TurboQuant (arXiv 2504.19874) section 3.
 const Codebook& lloyd_max(int bits);
+
+// Values c - (2^bits - 1) / 2 for the codes c: levels twice that, unit 1/2.
+const Codebook& uniform_grid(int bits);
+
+const Codebook& codebook(Grid grid, int bits);
 
 }  // namespace recalld::kernels

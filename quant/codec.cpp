@@ -30,15 +30,16 @@ Result<std::shared_ptr<const Codec>> make_codec(std::string_view name) {
 Result<std::shared_ptr<const Codec>> codec_for(const CodecTag& tag) {
   if (tag.id == kTurboQuantId && tag.version == 1) {
     for (const auto& [k_bits, v_bits] : kWidths) {
-      if (tag.k_bits != k_bits || tag.v_bits != v_bits || (tag.flags & ~kFlagCentred) != 0) continue;
+      if (tag.k != kernels::one_band(k_bits) || tag.v != kernels::one_band(v_bits)) continue;
+      if ((tag.flags & ~kFlagCentred) != 0) continue;
       return std::shared_ptr<const Codec>(
-          std::make_shared<TurboQuant>(k_bits, v_bits, (tag.flags & kFlagCentred) != 0, tag.seed));
+          std::make_shared<TurboQuant>(k_bits, v_bits, (tag.flags & kFlagCentred) != 0, tag.parameter));
     }
   }
   if (tag == None16().tag()) return std::shared_ptr<const Codec>(std::make_shared<None16>());
   return unsupported("page codec " + std::to_string(tag.id) + " version " + std::to_string(tag.version) + " with " +
-                     std::to_string(tag.k_bits) + "-bit keys and " + std::to_string(tag.v_bits) +
-                     "-bit values is unknown to this version; rebuild the memory from the transcript or run the "
+                     describe(tag.k) + " on keys and " + describe(tag.v) +
+                     " on values is unknown to this version; rebuild the memory from the transcript or run the "
                      "version that wrote it");
 }
 

@@ -9,7 +9,19 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "pages are little endian in memory and on disk");
 
-constexpr size_t kSectionAlignment = 64;
+constexpr size_t kCodeAlignment = 64;
+
+// How a side's format stands in the header.
+struct HeaderBand {
+  uint8_t bits;
+  uint8_t chunks;  // of 16 dims; 0: all dims that are left
+};
+struct HeaderSide {
+  HeaderBand bands[kernels::kMaxBands];
+};
+constexpr int kFormGrid = 0x0f;
+constexpr int kFormScalePerBand = 0x10;
+constexpr int kFormOffsets = 0x20;
 
 // Byte for byte what stands at the beginning of a page (docs/page-format.md).
 struct Header {
@@ -18,44 +30,86 @@ struct Header {
   uint16_t header_bytes;
   uint16_t codec_id;
   uint16_t codec_version;
-  uint8_t k_bits;
-  uint8_t v_bits;
+  uint8_t k_form;
+  uint8_t v_form;
   uint16_t flags;
-  uint64_t seed;
-  int32_t layer;
-  int32_t n_kv_heads;
-  int32_t head_dim;
-  int32_t n_tokens;
+  HeaderSide k;
+  HeaderSide v;
+  uint64_t parameter;
+  uint16_t layer;
+  uint16_t n_kv_heads;
+  uint16_t head_dim;
+  uint16_t n_tokens;
   int32_t rope_start;
-  uint32_t reserved;
+  uint32_t page_bytes;
   int64_t token_start;
-  uint64_t page_bytes;
   uint64_t fingerprint_low;
   uint64_t fingerprint_high;
-  uint64_t more_reserved[5];
+  uint64_t reserved;
   uint64_t checksum;
 };
 static_assert(sizeof(Header) == kPageHeaderBytes);
-static_assert(offsetof(Header, seed) == 16 && offsetof(Header, token_start) == 48);
+static_assert(offsetof(Header, parameter) == 32 && offsetof(Header, token_start) == 56);
 static_assert(offsetof(Header, checksum) == kPageHeaderBytes - sizeof(uint64_t));
 
-// Where the sections of one KV head begin, from the beginning of that head's part.
+// Where the sections of a KV head begin. Halves count from the beginning of the page, codes from that of the codes.
 struct HeadSections {
-  size_t k, k_scale, k_mean, v, v_scale, end;
+  size_t k_scale, v_scale, k_offset, v_offset, k_mean;
+  size_t k, v;
 };
 
-HeadSections head_sections(const CodecTag& codec, int head_dim, int n_tokens) {
-  const auto section = [](size_t bytes) { return round_up(bytes, kSectionAlignment); };
-  const size_t scales = static_cast<size_t>(kernels::padded_tokens(n_tokens)) * sizeof(uint16_t);
-  const bool centred = (codec.flags & kFlagCentred) != 0;
-  HeadSections at;
-  at.k = 0;
-  at.k_scale = at.k + section(kernels::side_bytes(n_tokens, head_dim, codec.k_bits));
-  at.k_mean = at.k_scale + (codec.k_bits == 16 ? 0 : section(scales));
-  at.v = at.k_mean + (centred ? section(static_cast<size_t>(head_dim) * sizeof(uint16_t)) : 0);
-  at.v_scale = at.v + section(kernels::side_bytes(n_tokens, head_dim, codec.v_bits));
-  at.end = at.v_scale + (codec.v_bits == 16 ? 0 : section(scales));
-  return at;
+// Sizes of all sections of a page. All are multiples of 32 bytes.
+struct PageLayout {
+  kernels::SideFormat k_format, v_format;  // resolved
+  size_t scale_row, k_scales, v_scales, k_offsets, v_offsets, mean, halves;  // of one head; halves: all of them
+  size_t k_codes, v_codes;                                                   // of one head, padded
+  size_t codes;                                                              // where those of all heads begin
+  size_t end;
+
+  PageLayout(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tokens)
+      : k_format(kernels::resolve(codec.k, head_dim)), v_format(kernels::resolve(codec.v, head_dim)) {
+    const auto heads = static_cast<size_t>(n_kv_heads);
+    scale_row = static_cast<size_t>(kernels::padded_tokens(n_tokens)) * sizeof(uint16_t);
+    k_scales = scale_row * static_cast<size_t>(k_format.n_scales());
+    v_scales = scale_row * static_cast<size_t>(v_format.n_scales());
+    k_offsets = k_format.offsets ? scale_row : 0;
+    v_offsets = v_format.offsets ? scale_row : 0;
+    mean = (codec.flags & kFlagCentred) != 0 ? static_cast<size_t>(head_dim) * sizeof(uint16_t) : 0;
+    halves = k_scales + v_scales + k_offsets + v_offsets + mean;
+    k_codes = round_up(kernels::side_bytes(n_tokens, head_dim, k_format), kCodeAlignment);
+    v_codes = round_up(kernels::side_bytes(n_tokens, head_dim, v_format), kCodeAlignment);
+    codes = round_up(kPageHeaderBytes + heads * halves, kCodeAlignment);
+    end = codes + heads * (k_codes + v_codes);
+  }
+
+  HeadSections head(int index) const {
+    const auto before = static_cast<size_t>(index);
+    HeadSections at;
+    at.k_scale = kPageHeaderBytes + before * halves;
+    at.v_scale = at.k_scale + k_scales;
+    at.k_offset = at.v_scale + v_scales;
+    at.v_offset = at.k_offset + k_offsets;
+    at.k_mean = at.v_offset + v_offsets;
+    at.k = codes + before * (k_codes + v_codes);
+    at.v = at.k + k_codes;
+    return at;
+  }
+};
+
+// The pointers of one head: bytes and halves as they are in a page that is read or one that is written.
+template <class Sections, class Byte>
+void point_at(const PageLayout& layout, int head, Byte* page, Sections& to) {
+  const HeadSections at = layout.head(head);
+  const auto halves = [page](size_t size, size_t offset) {
+    return size == 0 ? nullptr : reinterpret_cast<decltype(to.k_scale)>(page + offset);
+  };
+  to.k = reinterpret_cast<decltype(to.k)>(page + at.k);
+  to.k_scale = halves(layout.k_scales, at.k_scale);
+  to.k_offset = halves(layout.k_offsets, at.k_offset);
+  to.k_mean = halves(layout.mean, at.k_mean);
+  to.v = reinterpret_cast<decltype(to.v)>(page + at.v);
+  to.v_scale = halves(layout.v_scales, at.v_scale);
+  to.v_offset = halves(layout.v_offsets, at.v_offset);
 }
 
 uint64_t page_checksum(std::span<const std::byte> page) {
@@ -65,10 +119,34 @@ uint64_t page_checksum(std::span<const std::byte> page) {
   return checksum64(std::as_bytes(std::span(&header, 1)));
 }
 
-bool known_bits(int bits) { return bits == 16 || (bits >= 2 && bits <= 4); }
+uint8_t form_of(const kernels::SideFormat& format) {
+  return static_cast<uint8_t>(static_cast<int>(format.grid) | (format.scale_per_band ? kFormScalePerBand : 0) |
+                              (format.offsets ? kFormOffsets : 0));
+}
+
+HeaderSide side_of(const kernels::SideFormat& format) {
+  HeaderSide side{};
+  for (int i = 0; i < format.n_bands; ++i)
+    side.bands[i] = {static_cast<uint8_t>(format.bands[i].bits), static_cast<uint8_t>(format.bands[i].n_dims / 16)};
+  return side;
+}
+
+kernels::SideFormat format_of(const HeaderSide& side, uint8_t form) {
+  kernels::SideFormat format;
+  format.grid = static_cast<kernels::Grid>(form & kFormGrid);
+  format.scale_per_band = (form & kFormScalePerBand) != 0;
+  format.offsets = (form & kFormOffsets) != 0;
+  for (int i = 0; i < kernels::kMaxBands; ++i) {
+    const auto [bits, chunks] = side.bands[i];
+    format.bands[i] = {bits, static_cast<int16_t>(chunks * 16)};
+    if (bits != 0 || chunks != 0) format.n_bands = static_cast<int8_t>(i + 1);
+  }
+  return format;
+}
 
 CodecTag tag_of(const Header& header) {
-  return {header.codec_id, header.codec_version, header.k_bits, header.v_bits, header.flags, header.seed};
+  return {header.codec_id, header.codec_version, format_of(header.k, header.k_form), format_of(header.v, header.v_form),
+          header.flags,    header.parameter};
 }
 
 Header make_header(const CodecTag& codec, const PageMeta& meta, size_t size) {
@@ -78,17 +156,19 @@ Header make_header(const CodecTag& codec, const PageMeta& meta, size_t size) {
   header.header_bytes = kPageHeaderBytes;
   header.codec_id = codec.id;
   header.codec_version = codec.version;
-  header.k_bits = codec.k_bits;
-  header.v_bits = codec.v_bits;
+  header.k_form = form_of(codec.k);
+  header.v_form = form_of(codec.v);
   header.flags = codec.flags;
-  header.seed = codec.seed;
-  header.layer = meta.layer;
-  header.n_kv_heads = meta.n_kv_heads;
-  header.head_dim = meta.head_dim;
-  header.n_tokens = meta.n_tokens;
+  header.k = side_of(codec.k);
+  header.v = side_of(codec.v);
+  header.parameter = codec.parameter;
+  header.layer = static_cast<uint16_t>(meta.layer);
+  header.n_kv_heads = static_cast<uint16_t>(meta.n_kv_heads);
+  header.head_dim = static_cast<uint16_t>(meta.head_dim);
+  header.n_tokens = static_cast<uint16_t>(meta.n_tokens);
   header.rope_start = meta.rope_start;
+  header.page_bytes = static_cast<uint32_t>(size);
   header.token_start = meta.token_start;
-  header.page_bytes = size;
   header.fingerprint_low = meta.fingerprint.low;
   header.fingerprint_high = meta.fingerprint.high;
   return header;
@@ -98,36 +178,29 @@ Status corrupt_page(const std::string& what) {
   return corrupt("page: " + what + "; it must be rebuilt from the transcript");
 }
 
-// The first field that no page can have, in words; empty when there is none.
-std::string wrong_field(const Header& header) {
-  const auto is = [](const char* field, uint64_t value, const std::string& expected) {
-    return std::string(field) + " is " + std::to_string(static_cast<int64_t>(value)) + ", expected " + expected;
-  };
-  const auto signed_is = [&is](const char* field, int64_t value, const char* expected) {
-    return is(field, static_cast<uint64_t>(value), expected);
-  };
-  if (header.magic != kPageMagic) return is("magic", header.magic, std::to_string(kPageMagic));
-  if (header.layout_version != kPageLayoutVersion) return is("layout version", header.layout_version, "1");
-  if (header.header_bytes != kPageHeaderBytes) return is("header size", header.header_bytes, "128");
-  if (header.codec_id == 0) return is("codec id", 0, "a positive number");
-  if (header.codec_version == 0) return is("codec version", 0, "a positive number");
-  if (!known_bits(header.k_bits)) return is("key bits", header.k_bits, "16, 4, 3 or 2");
-  if (!known_bits(header.v_bits)) return is("value bits", header.v_bits, "16, 4, 3 or 2");
-  if ((header.flags & ~kFlagCentred) != 0) return is("flags", header.flags, "0 or 1");
-  if (header.flags != 0 && header.k_bits == 16) return is("flags", header.flags, "0 with 16-bit keys");
-  if (header.layer < 0 || header.layer >= kMaxLayers) return signed_is("layer", header.layer, "0..65535");
-  if (header.n_kv_heads < 1 || header.n_kv_heads > kMaxKvHeads)
-    return signed_is("KV head count", header.n_kv_heads, "1..4096");
-  if (header.head_dim < 16 || header.head_dim > kernels::kMaxHeadDim || header.head_dim % 16 != 0)
-    return signed_is("head_dim", header.head_dim, "a multiple of 16 up to 256");
-  if (header.n_tokens < 1 || header.n_tokens > kernels::kMaxPageTokens)
-    return signed_is("token count", header.n_tokens, "1..256");
-  if (header.rope_start < 0) return signed_is("rotary position", header.rope_start, "0 or more");
-  if (header.token_start < 0) return signed_is("first token", header.token_start, "0 or more");
-  if (header.reserved != 0 || std::ranges::any_of(header.more_reserved, [](uint64_t word) { return word != 0; }))
-    return "a reserved field is not zero";
-  const size_t size = page_bytes(tag_of(header), header.n_kv_heads, header.head_dim, header.n_tokens);
-  if (header.page_bytes != size) return is("page size", header.page_bytes, std::to_string(size));
+std::string is(const char* field, int64_t value, const std::string& expected) {
+  return std::string(field) + " is " + std::to_string(value) + ", expected " + expected;
+}
+
+// The first thing that no page can have, in words; empty when there is none.
+std::string wrong_field(const CodecTag& codec, const PageMeta& meta, size_t size) {
+  if (codec.id == 0) return is("codec id", 0, "a positive number");
+  if (codec.version == 0) return is("codec version", 0, "a positive number");
+  if (meta.layer < 0 || meta.layer >= kMaxLayers) return is("layer", meta.layer, "0..65535");
+  if (meta.n_kv_heads < 1 || meta.n_kv_heads > kMaxKvHeads) return is("KV head count", meta.n_kv_heads, "1..4096");
+  if (meta.head_dim < 16 || meta.head_dim > kernels::kMaxHeadDim || meta.head_dim % 16 != 0)
+    return is("head_dim", meta.head_dim, "a multiple of 16 up to 256");
+  if (meta.n_tokens < 1 || meta.n_tokens > kernels::kMaxPageTokens) return is("token count", meta.n_tokens, "1..256");
+  if (const std::string wrong = kernels::format_error(codec.k, meta.head_dim); !wrong.empty())
+    return "format of keys: " + wrong;
+  if (const std::string wrong = kernels::format_error(codec.v, meta.head_dim); !wrong.empty())
+    return "format of values: " + wrong;
+  if ((codec.flags & ~kFlagCentred) != 0) return is("flags", codec.flags, "0 or 1");
+  if (codec.flags != 0 && codec.k.halves()) return is("flags", codec.flags, "0 with 16-bit keys");
+  if (meta.rope_start < 0) return is("rotary position", meta.rope_start, "0 or more");
+  if (meta.token_start < 0) return is("first token", meta.token_start, "0 or more");
+  const size_t expected = page_bytes(codec, meta.n_kv_heads, meta.head_dim, meta.n_tokens);
+  if (size != expected) return is("page size", static_cast<int64_t>(size), std::to_string(expected));
   return "";
 }
 
@@ -141,38 +214,54 @@ PageMeta meta_of(const Header& header) {
           {header.fingerprint_low, header.fingerprint_high}};
 }
 
+std::string wrong_field(const Header& header) {
+  if (header.magic != kPageMagic) return is("magic", header.magic, std::to_string(kPageMagic));
+  if (header.layout_version != kPageLayoutVersion)
+    return is("layout version", header.layout_version, std::to_string(kPageLayoutVersion));
+  if (header.header_bytes != kPageHeaderBytes)
+    return is("header size", header.header_bytes, std::to_string(kPageHeaderBytes));
+  constexpr int kKnownForm = kFormGrid | kFormScalePerBand | kFormOffsets;
+  if ((header.k_form & ~kKnownForm) != 0) return is("form of keys", header.k_form, "0..63");
+  if ((header.v_form & ~kKnownForm) != 0) return is("form of values", header.v_form, "0..63");
+  if (header.reserved != 0) return "a reserved field is not zero";
+  return wrong_field(tag_of(header), meta_of(header), header.page_bytes);
+}
+
 }  // namespace
 
+std::string describe(const kernels::SideFormat& format) {
+  if (format.halves()) return "16 bits";
+  std::string text;
+  for (int i = 0; i < format.n_bands; ++i) {
+    const kernels::Band& band = format.bands[i];
+    if (i > 0) text += "+";
+    text += std::to_string(band.bits);
+    if (format.n_bands > 1) text += "x" + (band.n_dims == kernels::kAllDims ? "rest" : std::to_string(band.n_dims));
+  }
+  text += " bits";
+  if (format.grid == kernels::Grid::kUniform) text += " uniform";
+  if (format.offsets) text += " with offsets";
+  if (format.scale_per_band) text += ", a scale per band";
+  return text;
+}
+
 size_t page_bytes(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tokens) {
-  return kPageHeaderBytes + static_cast<size_t>(n_kv_heads) * head_sections(codec, head_dim, n_tokens).end;
+  return PageLayout(codec, n_kv_heads, head_dim, n_tokens).end;
 }
 
 kernels::PageSlice PageView::slice(int head) const {
-  const HeadSections at = head_sections(codec, meta.head_dim, meta.n_tokens);
-  const std::byte* base = bytes.data() + kPageHeaderBytes + static_cast<size_t>(head) * at.end;
-  const auto halves = [base](size_t offset) { return reinterpret_cast<const uint16_t*>(base + offset); };
+  const PageLayout layout(codec, meta.n_kv_heads, meta.head_dim, meta.n_tokens);
   kernels::PageSlice slice;
-  slice.k_bits = codec.k_bits;
-  slice.v_bits = codec.v_bits;
-  slice.k = reinterpret_cast<const uint8_t*>(base + at.k);
-  slice.k_scale = codec.k_bits == 16 ? nullptr : halves(at.k_scale);
-  slice.k_mean = (codec.flags & kFlagCentred) != 0 ? halves(at.k_mean) : nullptr;
-  slice.v = reinterpret_cast<const uint8_t*>(base + at.v);
-  slice.v_scale = codec.v_bits == 16 ? nullptr : halves(at.v_scale);
+  slice.k_format = layout.k_format;
+  slice.v_format = layout.v_format;
+  point_at(layout, head, bytes.data(), slice);
   slice.n_tokens = meta.n_tokens;
   return slice;
 }
 
 PageSections page_sections(const CodecTag& codec, const PageMeta& meta, int head, std::span<std::byte> page) {
-  const HeadSections at = head_sections(codec, meta.head_dim, meta.n_tokens);
-  std::byte* base = page.data() + kPageHeaderBytes + static_cast<size_t>(head) * at.end;
-  const auto halves = [base](size_t offset) { return reinterpret_cast<uint16_t*>(base + offset); };
   PageSections sections;
-  sections.k = reinterpret_cast<uint8_t*>(base + at.k);
-  sections.k_scale = codec.k_bits == 16 ? nullptr : halves(at.k_scale);
-  sections.k_mean = (codec.flags & kFlagCentred) != 0 ? halves(at.k_mean) : nullptr;
-  sections.v = reinterpret_cast<uint8_t*>(base + at.v);
-  sections.v_scale = codec.v_bits == 16 ? nullptr : halves(at.v_scale);
+  point_at(PageLayout(codec, meta.n_kv_heads, meta.head_dim, meta.n_tokens), head, page.data(), sections);
   return sections;
 }
 
@@ -213,7 +302,7 @@ void write_page_header(const CodecTag& codec, const PageMeta& meta, std::span<st
 }
 
 Status check_page(const CodecTag& codec, const PageMeta& meta, size_t size) {
-  const std::string wrong = wrong_field(make_header(codec, meta, size));
+  const std::string wrong = wrong_field(codec, meta, size);
   return wrong.empty() ? ok_status() : invalid_argument("page: " + wrong);
 }
 

@@ -1,11 +1,13 @@
 // The page: the unit of memory, of views and of disk. Bytes in memory and on disk are the same (docs/page-format.md).
 //
-// header (128 bytes, little endian) | per KV head: K codes, K scales, K mean, V codes, V scales, each section padded to
-// 64 bytes and laid out by kernels/layout.h. Immutable once written.
+// header (96 bytes, little endian) | per KV head: key scales, value scales, key offsets, value offsets, key mean | to a
+// multiple of 64 bytes | per KV head: key codes, value codes, each at a multiple of 64 bytes and laid out by
+// kernels/layout.h | to a multiple of 64 bytes. Immutable once written.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "base/bytes.h"
 #include "base/status.h"
@@ -14,8 +16,8 @@
 namespace recalld::quant {
 
 inline constexpr uint32_t kPageMagic = 0x31475052;  // "RPG1"
-inline constexpr uint16_t kPageLayoutVersion = 1;
-inline constexpr size_t kPageHeaderBytes = 128;
+inline constexpr uint16_t kPageLayoutVersion = 2;
+inline constexpr size_t kPageHeaderBytes = 96;
 inline constexpr uint16_t kFlagCentred = 1;  // CodecTag::flags: keys are stored less their page's mean
 inline constexpr int kMaxLayers = 65536;
 inline constexpr int kMaxKvHeads = 4096;
@@ -24,12 +26,15 @@ inline constexpr int kMaxKvHeads = 4096;
 struct CodecTag {
   uint16_t id = 0;  // 1 none16, 2 turboquant; numbers are never reused
   uint16_t version = 1;
-  uint8_t k_bits = 16;
-  uint8_t v_bits = 16;
-  uint16_t flags = 0;  // kFlagCentred
-  uint64_t seed = 0;   // of the sign flips
+  kernels::SideFormat k;  // a last band may have kAllDims
+  kernels::SideFormat v;
+  uint16_t flags = 0;      // kFlagCentred
+  uint64_t parameter = 0;  // the codec's own: seed of the sign flips, digest of the calibration
   friend bool operator==(const CodecTag&, const CodecTag&) = default;
 };
+
+// "16 bits", "4 bits", "4x16+2x32+0x16 bits, a scale per band", "2 bits uniform with offsets": for messages.
+std::string describe(const kernels::SideFormat& format);
 
 struct PageMeta {
   int32_t layer = 0;
@@ -54,8 +59,9 @@ struct PageView {
 // Total size of a page with this tag.
 size_t page_bytes(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tokens);
 
-// Checks magic, version, ranges and that bytes.size() is exactly what the header implies. Never reads past `bytes`,
-// whatever they contain. kCorrupt names the field. `bytes` must be 64-byte aligned for slice().
+// Checks magic, version, ranges, formats and that bytes.size() is exactly what the header implies. Never reads past `bytes`,
+// whatever they contain. kCorrupt names the field. Pages of layout version 1 are refused like any
+// other that must be rebuilt. `bytes` must be 64-byte aligned for slice().
 Result<PageView> parse_page(std::span<const std::byte> bytes);
 
 // As parse_page for the page at the beginning of `bytes`, which may hold more pages after it; the result's bytes are
@@ -68,13 +74,15 @@ Result<PageView> verify_page(std::span<const std::byte> bytes);
 // kInvalidArgument when a page with this tag and meta cannot exist or does not take exactly `size` bytes.
 Status check_page(const CodecTag& codec, const PageMeta& meta, size_t size);
 
-// Where a codec writes the sections of one KV head. k_scale, k_mean and v_scale are null when the page has none.
+// Where a codec writes the sections of one KV head. Scales, offsets and mean are null when the page has none.
 struct PageSections {
   uint8_t* k = nullptr;
   uint16_t* k_scale = nullptr;
+  uint16_t* k_offset = nullptr;
   uint16_t* k_mean = nullptr;
   uint8_t* v = nullptr;
   uint16_t* v_scale = nullptr;
+  uint16_t* v_offset = nullptr;
 };
 
 // page.size() must be page_bytes() of the same tag and meta, both accepted by check_page().

@@ -27,7 +27,7 @@ OurAttention::OurAttention(const Problem& problem, int bits) : problem_(problem)
       kernels::PageSlice page;
       page.n_tokens = std::min(kernels::kMaxPageTokens, problem.depth - start);
       page.view_start = start;
-      page.k_bits = page.v_bits = bits;
+      page.k_format = page.v_format = kernels::one_band(bits, problem.head_dim);
       const size_t size = kernels::side_bytes(page.n_tokens, problem.head_dim, bits);
       page.k = reinterpret_cast<const uint8_t*>(new_buffer(size));
       fill_side(random, buffers_.back(), bits);

@@ -25,11 +25,13 @@ constexpr int kQuads = bits == 4 ? 2 : 4;
 constexpr size_t kBlock = 64;
 constexpr size_t kPartBytes = kBlock / kParts;
 
+// Part of a block. Bands that follow one of 3 bits begin at any multiple of 32 bytes.
+HWY_INLINE Vu8 load_block(const uint8_t* block) { return hn::LoadU(U8(), block); }
+
 // The level of each code, as bytes to shuffle from: codes index 16-byte tables.
 template <int bits>
-HWY_INLINE Vu8 level_table(int offset) {
+HWY_INLINE Vu8 level_table(const Codebook& book, int offset) {
   alignas(16) uint8_t table[16];
-  const Codebook& book = lloyd_max(bits);
   for (int i = 0; i < 16; ++i) table[i] = static_cast<uint8_t>(book.levels[i % (1 << bits)] + offset);
   return hn::LoadDup128(U8(), table);
 }

@@ -21,12 +21,13 @@ constexpr int kMaxRows = 4;
 // One row during a tile.
 struct RowWork {
   const float* q = nullptr;       // [head_dim]
-  const Quad* q_quads = nullptr;  // [head_dim / 4], q rounded to 8 bits
-  int32_t q_bias = 0;             // what kKeyOffset adds to the integer dot product
-  float q_factor = 0;             // of the integer dot product, for the page's codebook
+  const Quad* q_quads = nullptr;  // of the band at hand: [n_dims / 4], q rounded to 8 bits
+  int32_t q_bias = 0;             // what kKeyOffset adds to the band's integer dot product
+  float q_factor = 0;             // of the band's integer dot product
   float mean = 0;                 // score of the page's key mean
+  float per_offset = 0;           // score of a key offset of 1
   float* acc = nullptr;           // [head_dim]
-  float w_factor = 0;             // of the integer weighted sums
+  float w_step = 0;               // of the rounded weights
   Quad w_quads[kTileTokens / 4];
   alignas(64) float p[kTileTokens];  // scores, then weights
 };
@@ -37,9 +38,6 @@ struct TileWork {
   float scale = 0;
   int n = 0;       // tokens
   int groups = 0;  // of 16 tokens, padded
-  CodePointer k, v;
-  const uint16_t* k_scale = nullptr;
-  const uint16_t* v_scale = nullptr;
   const uint16_t* k_halves = nullptr;
   const uint16_t* v_halves = nullptr;
 };
@@ -53,30 +51,39 @@ HWY_INLINE void score_quads(Vi* sums, Vu8 table, Vu8 block, const uint8_t* masks
     score_quads<bits, n_rows, quad + 1>(sums, table, block, masks, part, rows, first_quad);
 }
 
-template <int bits, int n_rows>
-HWY_NOINLINE void score_codes(const TileWork& tile, RowWork* rows) {
+// Scores of a band: p is set to the mean's score and the band's, or the band's is added to it.
+template <int bits, int n_rows, bool add>
+HWY_NOINLINE void score_codes(const TileWork& tile, const TileBand& band, RowWork* rows) {
   const F32 d;
-  const Vu8 table = level_table<bits>(kKeyOffset);
-  const int n_blocks = tile.head_dim / (4 * kQuads<bits>);
+  const Vu8 table = level_table<bits>(*band.book, kKeyOffset);
+  const int n_blocks = band.n_dims / (4 * kQuads<bits>);
   for (int g = 0; g < tile.groups; ++g) {
     for (int part = 0; part < kParts; ++part) {
       Vi sums[n_rows];
       for (int r = 0; r < n_rows; ++r) sums[r] = hn::Set(I32(), -rows[r].q_bias);
-      const uint8_t* low = tile.k.low + static_cast<size_t>(g) * n_blocks * kBlock + part * kPartBytes;
-      const uint8_t* masks = tile.k.high + static_cast<size_t>(g) * n_blocks * (8 * kQuads<bits>);
+      const uint8_t* low = band.codes.low + static_cast<size_t>(g) * n_blocks * kBlock + part * kPartBytes;
+      const uint8_t* masks = band.codes.high + static_cast<size_t>(g) * n_blocks * (8 * kQuads<bits>);
       for (int b = 0; b < n_blocks; ++b) {
-        score_quads<bits, n_rows>(sums, table, hn::Load(U8(), low), masks, part, rows, b * kQuads<bits>);
+        score_quads<bits, n_rows>(sums, table, load_block(low), masks, part, rows, b * kQuads<bits>);
         low += kBlock;
         masks += 8 * kQuads<bits>;
       }
       const int at = g * 16 + part * kLanes;
-      const Vf k_scale = load_halves(tile.k_scale + at);
+      const Vf k_scale = load_halves(band.scales + at);
       for (int r = 0; r < n_rows; ++r) {
         const Vf dot = hn::Mul(hn::ConvertTo(d, sums[r]), hn::Set(d, rows[r].q_factor));
-        hn::Store(hn::Add(hn::Mul(dot, k_scale), hn::Set(d, rows[r].mean)), d, rows[r].p + at);
+        const Vf before = add ? hn::Load(d, rows[r].p + at) : hn::Set(d, rows[r].mean);
+        hn::Store(hn::Add(hn::Mul(dot, k_scale), before), d, rows[r].p + at);
       }
     }
   }
+}
+
+inline void score_offsets(const TileWork& tile, const uint16_t* offsets, RowWork& row) {
+  const F32 d;
+  const Vf factor = hn::Set(d, row.per_offset);
+  for (int t = 0; t < tile.groups * 16; t += kLanes)
+    hn::Store(hn::Add(hn::Mul(load_halves(offsets + t), factor), hn::Load(d, row.p + t)), d, row.p + t);
 }
 
 // Vectors of 16-bit numbers converted together, to hide the latency of the sums.
@@ -126,30 +133,45 @@ HWY_INLINE void value_quads(Vi* sums, Vu8 table, Vu8 block, const uint8_t* masks
 }
 
 template <int bits, int n_rows>
-HWY_NOINLINE void add_codes(const TileWork& tile, RowWork* rows) {
+HWY_NOINLINE void add_codes(const TileWork& tile, const TileBand& band, RowWork* rows) {
   const F32 d;
-  const Vu8 table = level_table<bits>(0);
-  const int chunks = tile.head_dim / 16;
+  const Vu8 table = level_table<bits>(*band.book, 0);
+  const int chunks = band.n_dims / 16;
   const int n_blocks = tile.groups * 4 / kQuads<bits>;
   const size_t mask_step = static_cast<size_t>(chunks) * 8;
   for (int chunk = 0; chunk < chunks; ++chunk) {
     for (int part = 0; part < kParts; ++part) {
       Vi sums[n_rows];
       for (int r = 0; r < n_rows; ++r) sums[r] = hn::Zero(I32());
-      const uint8_t* low = tile.v.low + static_cast<size_t>(chunk) * kBlock + part * kPartBytes;
-      const uint8_t* masks = tile.v.high + static_cast<size_t>(chunk) * 8;
+      const uint8_t* low = band.codes.low + static_cast<size_t>(chunk) * kBlock + part * kPartBytes;
+      const uint8_t* masks = band.codes.high + static_cast<size_t>(chunk) * 8;
       for (int b = 0; b < n_blocks; ++b) {
-        value_quads<bits, n_rows>(sums, table, hn::Load(U8(), low), masks, mask_step, part, rows, b * kQuads<bits>);
+        value_quads<bits, n_rows>(sums, table, load_block(low), masks, mask_step, part, rows, b * kQuads<bits>);
         low += static_cast<size_t>(chunks) * kBlock;
         masks += mask_step * kQuads<bits>;
       }
       for (int r = 0; r < n_rows; ++r) {
-        float* acc = rows[r].acc + chunk * 16 + part * kLanes;
-        const Vf added = hn::Mul(hn::ConvertTo(d, sums[r]), hn::Set(d, rows[r].w_factor));
+        float* acc = rows[r].acc + band.first_dim + chunk * 16 + part * kLanes;
+        const Vf added = hn::Mul(hn::ConvertTo(d, sums[r]), hn::Set(d, rows[r].w_step * band.book->unit));
         hn::StoreU(hn::Add(hn::LoadU(d, acc), added), d, acc);
       }
     }
   }
+}
+
+// Adds sum of weight times offset to all dims.
+inline void add_offsets(const TileWork& tile, const uint16_t* offsets, const RowWork& row) {
+  const F32 d;
+  Vf sums[kParts];
+  for (int i = 0; i < kParts; ++i) sums[i] = hn::Zero(d);
+  for (int t = 0; t < tile.groups * 16; t += 16)
+    for (int i = 0; i < kParts; ++i) {
+      const int at = t + i * kLanes;
+      sums[i] = hn::Add(sums[i], hn::Mul(hn::Load(d, row.p + at), load_halves(offsets + at)));
+    }
+  const Vf offset = hn::Set(d, fold(sums, FoldSum()));
+  for (int j = 0; j < tile.head_dim; j += kLanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, row.acc + j), offset), d, row.acc + j);
 }
 
 template <int n_rows, int n_vectors>
@@ -180,33 +202,27 @@ HWY_NOINLINE void add_halves(const TileWork& tile, RowWork* rows) {
 }
 
 // The loop for a width and a number of rows.
-using TileLoop = void (*)(const TileWork&, RowWork*);
-
-template <int n_rows>
-TileLoop score_loop(int bits) {
-  switch (bits) {
+template <int n_rows, bool add>
+void score_band(const TileWork& tile, const TileBand& band, RowWork* rows) {
+  switch (band.bits) {
     case 2:
-      return score_codes<2, n_rows>;
+      return score_codes<2, n_rows, add>(tile, band, rows);
     case 3:
-      return score_codes<3, n_rows>;
-    case 4:
-      return score_codes<4, n_rows>;
+      return score_codes<3, n_rows, add>(tile, band, rows);
     default:
-      return score_halves<n_rows>;
+      return score_codes<4, n_rows, add>(tile, band, rows);
   }
 }
 
 template <int n_rows>
-TileLoop value_loop(int bits) {
-  switch (bits) {
+void add_band(const TileWork& tile, const TileBand& band, RowWork* rows) {
+  switch (band.bits) {
     case 2:
-      return add_codes<2, n_rows>;
+      return add_codes<2, n_rows>(tile, band, rows);
     case 3:
-      return add_codes<3, n_rows>;
-    case 4:
-      return add_codes<4, n_rows>;
+      return add_codes<3, n_rows>(tile, band, rows);
     default:
-      return add_halves<n_rows>;
+      return add_codes<4, n_rows>(tile, band, rows);
   }
 }
 

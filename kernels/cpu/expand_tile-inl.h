@@ -7,6 +7,7 @@
 #define RECALLD_KERNELS_CPU_EXPAND_TILE_INL_H_
 #endif
 
+#include "base/bytes.h"
 #include "kernels/cpu/attend_codes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -40,19 +41,18 @@ HWY_INLINE void expand_key_quads(Vu8 table, Vu8 block, const uint8_t* masks, int
 }
 
 template <int bits>
-HWY_NOINLINE void expand_key_codes(CodePointer codes, const uint16_t* scales, const float* mean, int head_dim,
-                                   int groups, float* to) {
-  const Vu8 table = level_table<bits>(0);
-  const int n_blocks = head_dim / (4 * kQuads<bits>);
+HWY_NOINLINE void expand_key_codes(const TileBand& band, const float* mean, int groups, float* to) {
+  const Vu8 table = level_table<bits>(*band.book, 0);
+  const int n_blocks = band.n_dims / (4 * kQuads<bits>);
   for (int g = 0; g < groups; ++g) {
     for (int part = 0; part < kParts; ++part) {
       const int at = g * 16 + part * kLanes;
-      const Vf scale = hn::Mul(load_halves(scales + at), hn::Set(F32(), lloyd_max(bits).unit));
+      const Vf scale = hn::Mul(load_halves(band.scales + at), hn::Set(F32(), band.book->unit));
       for (int b = 0; b < n_blocks; ++b) {
         const size_t block = static_cast<size_t>(g) * n_blocks + b;
         const int dim = b * 4 * kQuads<bits>;
-        expand_key_quads<bits>(table, hn::Load(U8(), codes.low + block * kBlock + part * kPartBytes),
-                               codes.high + block * (8 * kQuads<bits>), part, scale, mean + dim,
+        expand_key_quads<bits>(table, load_block(band.codes.low + block * kBlock + part * kPartBytes),
+                               band.codes.high + block * (8 * kQuads<bits>), part, scale, mean + dim,
                                to + dim * kTileTokens + at);
       }
     }
@@ -73,21 +73,21 @@ HWY_INLINE void expand_value_quads(Vu8 table, Vu8 block, const uint8_t* masks, s
 }
 
 template <int bits>
-HWY_NOINLINE void expand_value_codes(CodePointer codes, const uint16_t* scales, int head_dim, int groups, float* to) {
-  const Vu8 table = level_table<bits>(0);
-  const int chunks = head_dim / 16;
+HWY_NOINLINE void expand_value_codes(const TileBand& band, int head_dim, int groups, float* to) {
+  const Vu8 table = level_table<bits>(*band.book, 0);
+  const int chunks = band.n_dims / 16;
   const int n_blocks = groups * 4 / kQuads<bits>;
   const size_t mask_step = static_cast<size_t>(chunks) * 8;
   alignas(64) float scale[kTileTokens];
   for (int t = 0; t < groups * 16; t += kLanes)
-    hn::Store(hn::Mul(load_halves(scales + t), hn::Set(F32(), lloyd_max(bits).unit)), F32(), scale + t);
+    hn::Store(hn::Mul(load_halves(band.scales + t), hn::Set(F32(), band.book->unit)), F32(), scale + t);
   for (int b = 0; b < n_blocks; ++b) {
     const int token = b * 4 * kQuads<bits>;
     for (int chunk = 0; chunk < chunks; ++chunk) {
-      const uint8_t* low = codes.low + (static_cast<size_t>(b) * chunks + chunk) * kBlock;
-      const uint8_t* masks = codes.high + static_cast<size_t>(b) * kQuads<bits> * mask_step + chunk * 8;
+      const uint8_t* low = band.codes.low + (static_cast<size_t>(b) * chunks + chunk) * kBlock;
+      const uint8_t* masks = band.codes.high + static_cast<size_t>(b) * kQuads<bits> * mask_step + chunk * 8;
       for (int part = 0; part < kParts; ++part)
-        expand_value_quads<bits>(table, hn::Load(U8(), low + part * kPartBytes), masks, mask_step, part, scale + token,
+        expand_value_quads<bits>(table, load_block(low + part * kPartBytes), masks, mask_step, part, scale + token,
                                  head_dim, to + token * head_dim + chunk * 16 + part * kLanes);
     }
   }
@@ -107,29 +107,62 @@ inline void expand_value_halves(const uint16_t* halves, int head_dim, int n, flo
   for (int i = 0; i < n * head_dim; i += kLanes) hn::Store(load_halves(halves + i), F32(), to + i);
 }
 
+inline void expand_key_band(const TileBand& band, const float* mean, int groups, float* to) {
+  if (band.bits == 4) return expand_key_codes<4>(band, mean, groups, to);
+  if (band.bits == 3) return expand_key_codes<3>(band, mean, groups, to);
+  return expand_key_codes<2>(band, mean, groups, to);
+}
+
+inline void expand_value_band(const TileBand& band, int head_dim, int groups, float* to) {
+  if (band.bits == 4) return expand_value_codes<4>(band, head_dim, groups, to);
+  if (band.bits == 3) return expand_value_codes<3>(band, head_dim, groups, to);
+  return expand_value_codes<2>(band, head_dim, groups, to);
+}
+
 // mean: [head_dim], zeros for none. k: [head_dim][kTileTokens]; columns past the padded end are zeroed, so that scores
 // there are numbers (they are masked).
 inline void expand_keys(const PageSlice& page, int token, int groups, const float* mean, int head_dim, float* k) {
   if (groups * 16 < kTileTokens) std::fill_n(k, head_dim * kTileTokens, 0.0F);
-  if (page.k_bits == 16) return expand_key_halves(halves_at(page.k, head_dim, token), mean, head_dim, groups, k);
-  const CodePointer codes = codes_at(page.k, page.n_tokens, head_dim, page.k_bits, token);
-  const uint16_t* scales = page.k_scale + token;
-  if (page.k_bits == 4) return expand_key_codes<4>(codes, scales, mean, head_dim, groups, k);
-  if (page.k_bits == 3) return expand_key_codes<3>(codes, scales, mean, head_dim, groups, k);
-  return expand_key_codes<2>(codes, scales, mean, head_dim, groups, k);
+  if (page.k_format.halves())
+    return expand_key_halves(halves_at(page.k, head_dim, token), mean, head_dim, groups, k);
+  int dim = 0;
+  for (int index = 0; index < page.k_format.stored_bands(); ++index) {
+    const TileBand band = key_band(page, token, index);
+    expand_key_band(band, mean + dim, groups, k + dim * kTileTokens);
+    dim += band.n_dims;
+  }
+  for (; dim < head_dim; ++dim) std::fill_n(k + dim * kTileTokens, groups * 16, mean[dim]);
+  if (page.k_offset == nullptr) return;
+  const F32 d;
+  for (int t = 0; t < groups * 16; t += kLanes) {
+    const Vf offset = load_halves(page.k_offset + token + t);
+    for (float* at = k + t; at < k + head_dim * kTileTokens; at += kTileTokens)
+      hn::Store(hn::Add(hn::Load(d, at), offset), d, at);
+  }
 }
 
 // v: [kTileTokens][head_dim].
 inline void expand_values(const PageSlice& page, int token, int n, int head_dim, float* v) {
   const int groups = padded_tokens(n) / kTokenGroup;
-  if (page.v_bits == 16) {
+  if (page.v_format.halves()) {
     expand_value_halves(halves_at(page.v, head_dim, token), head_dim, n, v);
   } else {
-    const CodePointer codes = codes_at(page.v, page.n_tokens, head_dim, page.v_bits, token);
-    const uint16_t* scales = page.v_scale + token;
-    if (page.v_bits == 4) expand_value_codes<4>(codes, scales, head_dim, groups, v);
-    if (page.v_bits == 3) expand_value_codes<3>(codes, scales, head_dim, groups, v);
-    if (page.v_bits == 2) expand_value_codes<2>(codes, scales, head_dim, groups, v);
+    int dim = 0;
+    for (int index = 0; index < page.v_format.stored_bands(); ++index) {
+      const TileBand band = value_band(page, token, index);
+      expand_value_band(band, head_dim, groups, v + dim);
+      dim += band.n_dims;
+    }
+    if (dim < head_dim)
+      for (int t = 0; t < n; ++t) std::fill_n(v + t * head_dim + dim, head_dim - dim, 0.0F);
+  }
+  if (page.v_offset != nullptr) {
+    const F32 d;
+    for (int t = 0; t < n; ++t) {
+      const Vf offset = hn::Set(d, half_to_float(page.v_offset[token + t]));
+      for (float* at = v + t * head_dim; at < v + (t + 1) * head_dim; at += kLanes)
+        hn::Store(hn::Add(hn::Load(d, at), offset), d, at);
+    }
   }
   std::fill(v + n * head_dim, v + kTileTokens * head_dim, 0.0F);
 }

@@ -16,11 +16,44 @@ struct CodePointer {
   const uint8_t* high = nullptr;
 };
 
-// Codes from token `token` on, a multiple of kTokenGroup, on either side: both take the same bytes per token group.
-inline CodePointer codes_at(const uint8_t* codes, int n_tokens, int head_dim, int bits, int token) {
-  if (bits != 3) return {codes + side_bytes(token, head_dim, bits), codes};
-  const uint8_t* high = codes + side_bytes(n_tokens, head_dim, 2);
-  return {codes + side_bytes(token, head_dim, 2), high + side_bytes(token, head_dim, 1)};
+// Codes of a band from token `token` on, a multiple of kTokenGroup, on either side: both take the same bytes per token
+// group.
+inline CodePointer codes_at(const uint8_t* codes, int n_tokens, const Band& band, int token) {
+  if (band.bits != 3) return {codes + side_bytes(token, band.n_dims, band.bits), codes};
+  const uint8_t* high = codes + side_bytes(n_tokens, band.n_dims, 2);
+  return {codes + side_bytes(token, band.n_dims, 2), high + side_bytes(token, band.n_dims, 1)};
+}
+
+// A tile's part of one stored band of a side.
+struct TileBand {
+  int bits = 0;
+  int n_dims = 0;
+  int first_dim = 0;
+  CodePointer codes;
+  const uint16_t* scales = nullptr;  // from the tile's first token on
+  const Codebook* book = nullptr;
+};
+
+inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const uint16_t* scales, int n_tokens, int token,
+                          int index) {
+  const BandPlace place = band_place(format, n_tokens, index);
+  const Band& band = format.bands[index];
+  TileBand tile;
+  tile.bits = band.bits;
+  tile.n_dims = band.n_dims;
+  tile.first_dim = place.first_dim;
+  tile.codes = codes_at(codes + place.code_offset, n_tokens, band, token);
+  tile.scales = scales + place.scale_row * padded_tokens(n_tokens) + token;
+  tile.book = &codebook(format.grid, band.bits);
+  return tile;
+}
+
+inline TileBand key_band(const PageSlice& page, int token, int index) {
+  return tile_band(page.k_format, page.k, page.k_scale, page.n_tokens, token, index);
+}
+
+inline TileBand value_band(const PageSlice& page, int token, int index) {
+  return tile_band(page.v_format, page.v, page.v_scale, page.n_tokens, token, index);
 }
 
 // Halves from token `token` on, likewise.

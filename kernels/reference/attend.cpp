@@ -50,48 +50,106 @@ struct Row {
 
 struct RoundedQuery {
   std::vector<int> codes;
-  float scale = 0;
+  float scale[kMaxBands] = {};
 };
 
-RoundedQuery round_query(const float* q, int head_dim) {
-  float largest = 0;
-  for (int j = 0; j < head_dim; ++j) largest = std::max(largest, std::fabs(q[j]));
-  const QueryScale scale = query_scale(largest);
+// To 8 bits of the largest of each stored band.
+RoundedQuery round_query(const float* q, const SideFormat& format, int head_dim) {
   RoundedQuery rounded;
-  rounded.scale = scale.scale;
-  for (int j = 0; j < head_dim; ++j) rounded.codes.push_back(static_cast<int>(round_even(q[j] * scale.inverse)));
+  rounded.codes.resize(static_cast<size_t>(head_dim));
+  for (int band = 0; band < format.stored_bands(); ++band) {
+    const int first = band_place(format, 0, band).first_dim, end = first + format.bands[band].n_dims;
+    float largest = 0;
+    for (int j = first; j < end; ++j) largest = std::max(largest, std::fabs(q[j]));
+    const QueryScale scale = query_scale(largest);
+    rounded.scale[band] = scale.scale;
+    for (int j = first; j < end; ++j)
+      rounded.codes[static_cast<size_t>(j)] = static_cast<int>(round_even(q[j] * scale.inverse));
+  }
   return rounded;
 }
 
-float mean_score(const Row& row, const PageSlice& page, const PageReader& reader) {
-  if (page.k_mean == nullptr) return 0.0F;
+// What every score of a page gets, and what each gets times its key's offset.
+struct PageScore {
+  float mean = 0;
+  float per_offset = 0;
+};
+
+PageScore page_score(const Row& row, const PageSlice& page, const PageReader& reader) {
   const float* q = row.q(page.variant);
+  float means[16] = {}, sums[16] = {};
+  for (int j = 0; j < row.shape.head_dim; ++j) {
+    means[j % 16] = means[j % 16] + q[j] * reader.k_mean(j);
+    sums[j % 16] = sums[j % 16] + q[j];
+  }
+  return {page.k_mean == nullptr ? 0.0F : fold16(means) * row.shape.scale, fold16(sums) * row.shape.scale};
+}
+
+float half_key_score(const Row& row, const PageSlice& page, const PageReader& reader, float mean, int token) {
+  float dot = 0;
+  for (int j = 0; j < row.shape.head_dim; ++j)
+    dot = std::fma(row.q(page.variant)[j], reader.k_half(token, j), dot);
+  return dot * row.shape.scale + mean;
+}
+
+float coded_key_score(const Row& row, const PageSlice& page, const PageReader& reader, const RoundedQuery& rounded,
+                      const PageScore& same, int token) {
+  const SideFormat& format = page.k_format;
+  float score = same.mean;
+  for (int band = 0; band < format.stored_bands(); ++band) {
+    const int first = band_place(format, 0, band).first_dim;
+    int dot = 0;
+    for (int j = first; j < first + format.bands[band].n_dims; ++j)
+      dot += rounded.codes[static_cast<size_t>(j)] * reader.k_level(token, j);
+    const float unit = codebook(format.grid, format.bands[band].bits).unit;
+    const float factor = rounded.scale[band] * (row.shape.scale * unit);
+    score = (static_cast<float>(dot) * factor) * reader.k_scale(token, band) + score;
+  }
+  if (page.k_offset != nullptr) score = reader.k_offset(token) * same.per_offset + score;
+  return score;
+}
+
+// acc += sum over the tile of p times values, with weights rounded to 8 bits.
+void add_coded_values(const PageSlice& page, const PageReader& reader, const float* p, int tile, int n, int head_dim,
+                      float* acc) {
+  const SideFormat& format = page.v_format;
+  for (int band = 0; band < format.stored_bands(); ++band) {
+    float weights[kTileTokens];
+    float largest = 0;
+    for (int t = 0; t < n; ++t) {
+      weights[t] = p[t] * reader.v_scale(tile + t, band);
+      largest = std::max(largest, weights[t]);
+    }
+    if (!(largest > 1e-30F)) continue;
+    const float inverse = 255.0F / largest;
+    const float factor = (largest / 255.0F) * codebook(format.grid, format.bands[band].bits).unit;
+    const int first = band_place(format, 0, band).first_dim;
+    for (int j = first; j < first + format.bands[band].n_dims; ++j) {
+      int sum = 0;
+      for (int t = 0; t < n; ++t)
+        sum += static_cast<int>(round_even(weights[t] * inverse)) * reader.v_level(tile + t, j);
+      acc[j] = acc[j] + static_cast<float>(sum) * factor;
+    }
+  }
+  if (page.v_offset == nullptr) return;
   float sums[16] = {};
-  for (int j = 0; j < row.shape.head_dim; ++j) sums[j % 16] = sums[j % 16] + q[j] * reader.k_mean(j);
-  return fold16(sums) * row.shape.scale;
+  for (int t = 0; t < n; ++t) sums[t % 16] = sums[t % 16] + p[t] * reader.v_offset(tile + t);
+  const float offset = fold16(sums);
+  for (int j = 0; j < head_dim; ++j) acc[j] = acc[j] + offset;
 }
 
 // Adds the tile of tokens [tile, tile + n) of a page to a row.
 void decode_tile(const Row& row, const PageSlice& page, const PageReader& reader, const RoundedQuery& rounded,
-                 float mean, int tile, int n) {
+                 const PageScore& same, int tile, int n) {
   const int head_dim = row.shape.head_dim;
   const auto [first, last] = visible_keys(page.view_start + tile, n, row.position(), row.shape.window);
   if (first == last) return;
 
   float p[kTileTokens];
   std::fill_n(p, kTileTokens, kNegativeInfinity);
-  for (int t = first; t < last; ++t) {
-    if (page.k_bits == 16) {
-      float dot = 0;
-      for (int j = 0; j < head_dim; ++j) dot = std::fma(row.q(page.variant)[j], reader.k_half(tile + t, j), dot);
-      p[t] = dot * row.shape.scale + mean;
-    } else {
-      int dot = 0;
-      for (int j = 0; j < head_dim; ++j) dot += rounded.codes[j] * reader.k_level(tile + t, j);
-      const float factor = rounded.scale * (row.shape.scale * lloyd_max(page.k_bits).unit);
-      p[t] = (static_cast<float>(dot) * factor) * reader.k_scale(tile + t) + mean;
-    }
-  }
+  for (int t = first; t < last; ++t)
+    p[t] = page.k_format.halves() ? half_key_score(row, page, reader, same.mean, tile + t)
+                                  : coded_key_score(row, page, reader, rounded, same, tile + t);
 
   row.raise_max(*std::max_element(p, p + kTileTokens));
   float sums[16] = {};
@@ -102,24 +160,9 @@ void decode_tile(const Row& row, const PageSlice& page, const PageReader& reader
   row.state.l[row.index] += fold16(sums);
 
   float* acc = row.acc(page.space);
-  if (page.v_bits == 16) {
-    for (int t = 0; t < n; ++t)
-      for (int j = 0; j < head_dim; ++j) acc[j] = std::fma(p[t], reader.v_half(tile + t, j), acc[j]);
-    return;
-  }
-  float largest = 0;
-  for (int t = 0; t < n; ++t) {
-    p[t] *= reader.v_scale(tile + t);
-    largest = std::max(largest, p[t]);
-  }
-  if (!(largest > 1e-30F)) return;
-  const float inverse = 255.0F / largest;
-  const float factor = (largest / 255.0F) * lloyd_max(page.v_bits).unit;
-  for (int j = 0; j < head_dim; ++j) {
-    int sum = 0;
-    for (int t = 0; t < n; ++t) sum += static_cast<int>(round_even(p[t] * inverse)) * reader.v_level(tile + t, j);
-    acc[j] = acc[j] + static_cast<float>(sum) * factor;
-  }
+  if (!page.v_format.halves()) return add_coded_values(page, reader, p, tile, n, head_dim, acc);
+  for (int t = 0; t < n; ++t)
+    for (int j = 0; j < head_dim; ++j) acc[j] = std::fma(p[t], reader.v_half(tile + t, j), acc[j]);
 }
 
 }  // namespace
@@ -156,10 +199,10 @@ void attend_decode(const AttendShape& shape, const QueryBlock& queries, std::spa
       finite = finite && row.finite(page.variant);
       if (!finite) break;
       const PageReader reader(page, shape.head_dim);
-      const RoundedQuery rounded = round_query(row.q(page.variant), shape.head_dim);
-      const float mean = mean_score(row, page, reader);
+      const RoundedQuery rounded = round_query(row.q(page.variant), page.k_format, shape.head_dim);
+      const PageScore same = page_score(row, page, reader);
       for (int tile = 0; tile < page.n_tokens; tile += kTileTokens)
-        decode_tile(row, page, reader, rounded, mean, tile, std::min(kTileTokens, page.n_tokens - tile));
+        decode_tile(row, page, reader, rounded, same, tile, std::min(kTileTokens, page.n_tokens - tile));
     }
     if (!finite) row.poison();
   }

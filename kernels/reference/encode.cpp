@@ -19,7 +19,8 @@ float safe(float value) {
 
 struct CodedRow {
   uint8_t codes[kMaxHeadDim];
-  uint16_t scale;
+  uint16_t scales[kMaxBands];
+  uint16_t offset;
 };
 
 // The nearest level by magnitude: antisymmetric levels need the positive boundaries alone.
@@ -30,71 +31,109 @@ int nearest_code(const Codebook& book, float z) {
   return z < 0 ? half - 1 - magnitude : half + magnitude;
 }
 
+// The codes of bands [first_band, end_band), which share the scale that is returned.
+float code_bands(const EncodeSpec& spec, int first_band, int end_band, const float* y, uint8_t* codes) {
+  const int begin = band_place(spec.format, 0, first_band).first_dim;
+  const int end = band_place(spec.format, 0, end_band).first_dim;
+  float square = 0;
+  for (int i = begin; i < end; ++i) square += y[i] * y[i];
+  const bool zero = !(square >= kSmallestSquare);
+  const float to_unit = zero ? 0.0F : std::sqrt(static_cast<float>(end - begin) / square);
+
+  // Levels count in units of the first band.
+  const float unit = lloyd_max(spec.format.bands[first_band].bits).unit;
+  float dot = 0, level_square = 0;
+  for (int band = first_band, i = begin; band < end_band; ++band) {
+    const Codebook& book = lloyd_max(spec.format.bands[band].bits);
+    float band_dot = 0, band_square = 0;
+    for (const int band_end = i + spec.format.bands[band].n_dims; i < band_end; ++i) {
+      const int code = nearest_code(book, y[i] * to_unit);
+      const auto level = static_cast<float>(book.levels[code]);
+      band_dot += y[i] * level;
+      band_square += level * level;
+      codes[i] = static_cast<uint8_t>(code);
+    }
+    const float ratio = book.unit / unit;
+    dot += band_dot * ratio;
+    level_square += band_square * (ratio * ratio);
+  }
+  if (zero) return 0;
+  switch (spec.rule) {
+    case ScaleRule::kMatched:
+      return std::sqrt(square / level_square) / unit;
+    case ScaleRule::kUnbiased:
+      return square / (dot * unit);
+    case ScaleRule::kLeastSquares:
+      return dot / (level_square * unit);
+  }
+  return 0;
+}
+
+void code_uniformly(const EncodeSpec& spec, const float* y, CodedRow& row) {
+  float sizes[kMaxHeadDim];
+  for (int i = 0; i < spec.head_dim; ++i) sizes[i] = std::fabs(y[i]);
+  std::sort(sizes, sizes + spec.head_dim);
+  const float bound = sizes[clip_rank(spec.clip, spec.head_dim)];
+  float low = spec.format.offsets ? bound : -bound, high = -low;
+  for (int i = 0; i < spec.head_dim && spec.format.offsets; ++i) {
+    const float x = std::clamp(y[i], -bound, bound);
+    low = std::min(low, x);
+    high = std::max(high, x);
+  }
+  const auto top = static_cast<float>((1 << spec.format.bands[0].bits) - 1);
+  const float scale = std::max(high - low, 1e-8F) / top;
+  for (int i = 0; i < spec.head_dim; ++i)
+    row.codes[i] = static_cast<uint8_t>((std::clamp(y[i], -bound, bound) - low) / scale + 0.5F);
+  row.scales[0] = float_to_half(std::min(scale, kLargestHalf));
+  row.offset = float_to_half(safe(low + scale * (0.5F * top)));
+}
+
 CodedRow encode_row(const EncodeSpec& spec, const float* x, const float* mean) {
-  const Codebook& book = lloyd_max(spec.bits);
   float y[kMaxHeadDim];
   for (int i = 0; i < spec.head_dim; ++i) y[i] = safe(x[i]);
-  reference::hadamard(*spec.flips, spec.head_dim, 1, y, static_cast<size_t>(spec.head_dim), y);
-  float square = 0;
-  for (int i = 0; i < spec.head_dim; ++i) {
-    if (mean != nullptr) y[i] -= mean[i];
-    square += y[i] * y[i];
-  }
-  const bool zero = !(square >= kSmallestSquare);
-  const float to_unit = zero ? 0.0F : std::sqrt(static_cast<float>(spec.head_dim) / square);
+  if (spec.flips != nullptr)
+    reference::hadamard(*spec.flips, spec.head_dim, 1, y, static_cast<size_t>(spec.head_dim), y);
+  for (int i = 0; i < spec.head_dim && mean != nullptr; ++i) y[i] -= mean[i];
 
-  CodedRow row;
-  float dot = 0, level_square = 0;
-  for (int i = 0; i < spec.head_dim; ++i) {
-    const int code = nearest_code(book, y[i] * to_unit);
-    const auto level = static_cast<float>(book.levels[code]);
-    dot += y[i] * level;
-    level_square += level * level;
-    row.codes[i] = static_cast<uint8_t>(code);
+  CodedRow row{};
+  const SideFormat& format = spec.format;
+  if (format.grid == Grid::kUniform) {
+    code_uniformly(spec, y, row);
+    return row;
   }
-  float scale = 0;
-  if (!zero) {
-    switch (spec.rule) {
-      case ScaleRule::kMatched:
-        scale = std::sqrt(square / level_square) / book.unit;
-        break;
-      case ScaleRule::kUnbiased:
-        scale = square / (dot * book.unit);
-        break;
-      case ScaleRule::kLeastSquares:
-        scale = dot / (level_square * book.unit);
-        break;
-    }
-  }
-  row.scale = float_to_half(std::min(scale, kLargestHalf));
+  const int step = format.scale_per_band ? 1 : format.stored_bands();
+  for (int band = 0; band < format.stored_bands(); band += step)
+    row.scales[band / step] =
+        float_to_half(std::min(code_bands(spec, band, band + step, y, row.codes), kLargestHalf));
   return row;
 }
 
-using SetCode = void (*)(uint8_t*, int, int, int, int, int, int);
+using SetCode = void (*)(uint8_t*, int, const SideFormat&, int, int, int);
 
 void encode(SetCode set_code, const EncodeSpec& spec, int n_rows, const float* rows, size_t stride, const float* mean,
-            uint8_t* codes, uint16_t* scales) {
-  const int padded = padded_tokens(n_rows);
-  std::memset(codes, 0, side_bytes(n_rows, spec.head_dim, spec.bits));
-  std::fill_n(scales, padded, static_cast<uint16_t>(0));
+            const CodedSide& out) {
+  const int padded = padded_tokens(n_rows), n_scales = spec.format.n_scales();
+  std::memset(out.codes, 0, side_bytes(n_rows, spec.head_dim, spec.format));
+  std::fill_n(out.scales, n_scales * padded, static_cast<uint16_t>(0));
+  if (out.offsets != nullptr) std::fill_n(out.offsets, padded, static_cast<uint16_t>(0));
   for (int token = 0; token < n_rows; ++token) {
     const CodedRow row = encode_row(spec, rows + static_cast<size_t>(token) * stride, mean);
-    scales[token] = row.scale;
-    for (int dim = 0; dim < spec.head_dim; ++dim)
-      set_code(codes, padded, spec.head_dim, spec.bits, token, dim, row.codes[dim]);
+    for (int i = 0; i < n_scales; ++i) out.scales[i * padded + token] = row.scales[i];
+    if (out.offsets != nullptr) out.offsets[token] = row.offset;
+    for (int dim = 0; dim < stored_dims(spec.format); ++dim)
+      set_code(out.codes, padded, spec.format, token, dim, row.codes[dim]);
   }
 }
 
 }  // namespace
 
 void encode_keys(const EncodeSpec& spec, int n_rows, const float* rows, size_t stride, const float* mean,
-                 uint8_t* codes, uint16_t* scales) {
-  encode(set_k_code, spec, n_rows, rows, stride, mean, codes, scales);
+                 const CodedSide& out) {
+  encode(set_k_code, spec, n_rows, rows, stride, mean, out);
 }
 
-void encode_values(const EncodeSpec& spec, int n_rows, const float* rows, size_t stride, uint8_t* codes,
-                   uint16_t* scales) {
-  encode(set_v_code, spec, n_rows, rows, stride, nullptr, codes, scales);
+void encode_values(const EncodeSpec& spec, int n_rows, const float* rows, size_t stride, const CodedSide& out) {
+  encode(set_v_code, spec, n_rows, rows, stride, nullptr, out);
 }
 
 void transformed_mean(const SignFlips& flips, int head_dim, int n_rows, const float* rows, size_t stride,

@@ -12,15 +12,20 @@ class PageReader {
   PageReader(const PageSlice& page, int head_dim)
       : page_(page), head_dim_(head_dim), padded_(padded_tokens(page.n_tokens)) {}
 
+  // Of dims that are stored.
   int k_level(int token, int dim) const {
-    return lloyd_max(page_.k_bits).levels[get_k_code(page_.k, padded_, head_dim_, page_.k_bits, token, dim)];
+    const Codebook& book = codebook(page_.k_format.grid, page_.k_format.bands[band_of(page_.k_format, dim)].bits);
+    return book.levels[get_k_code(page_.k, padded_, page_.k_format, token, dim)];
   }
   int v_level(int token, int dim) const {
-    return lloyd_max(page_.v_bits).levels[get_v_code(page_.v, padded_, head_dim_, page_.v_bits, token, dim)];
+    const Codebook& book = codebook(page_.v_format.grid, page_.v_format.bands[band_of(page_.v_format, dim)].bits);
+    return book.levels[get_v_code(page_.v, padded_, page_.v_format, token, dim)];
   }
-  float k_scale(int token) const { return half_to_float(page_.k_scale[token]); }
-  float v_scale(int token) const { return half_to_float(page_.v_scale[token]); }
+  float k_scale(int token, int band) const { return scale(page_.k_format, page_.k_scale, token, band); }
+  float v_scale(int token, int band) const { return scale(page_.v_format, page_.v_scale, token, band); }
   float k_mean(int dim) const { return page_.k_mean == nullptr ? 0.0F : half_to_float(page_.k_mean[dim]); }
+  float k_offset(int token) const { return page_.k_offset == nullptr ? 0.0F : half_to_float(page_.k_offset[token]); }
+  float v_offset(int token) const { return page_.v_offset == nullptr ? 0.0F : half_to_float(page_.v_offset[token]); }
 
   float k_half(int token, int dim) const {
     return half_to_float(reinterpret_cast<const uint16_t*>(page_.k)[k_half_index(head_dim_, token, dim)]);
@@ -30,15 +35,32 @@ class PageReader {
   }
 
   float k(int token, int dim) const {
-    if (page_.k_bits == 16) return k_half(token, dim) + k_mean(dim);
-    return k_scale(token) * lloyd_max(page_.k_bits).unit * static_cast<float>(k_level(token, dim)) + k_mean(dim);
+    if (page_.k_format.halves()) return k_half(token, dim) + k_mean(dim);
+    const int band = band_of(page_.k_format, dim);
+    if (band == page_.k_format.stored_bands()) return k_mean(dim);
+    const float unit = codebook(page_.k_format.grid, page_.k_format.bands[band].bits).unit;
+    return k_scale(token, band) * unit * static_cast<float>(k_level(token, dim)) + k_offset(token) + k_mean(dim);
   }
   float v(int token, int dim) const {
-    if (page_.v_bits == 16) return v_half(token, dim);
-    return v_scale(token) * lloyd_max(page_.v_bits).unit * static_cast<float>(v_level(token, dim));
+    if (page_.v_format.halves()) return v_half(token, dim);
+    const int band = band_of(page_.v_format, dim);
+    if (band == page_.v_format.stored_bands()) return 0.0F;
+    const float unit = codebook(page_.v_format.grid, page_.v_format.bands[band].bits).unit;
+    return v_scale(token, band) * unit * static_cast<float>(v_level(token, dim)) + v_offset(token);
   }
 
  private:
+  static int band_of(const SideFormat& format, int dim) {
+    int band = 0;
+    for (int end = format.bands[0].n_dims; dim >= end; end += format.bands[band].n_dims) ++band;
+    return band;
+  }
+
+  float scale(const SideFormat& format, const uint16_t* scales, int token, int band) const {
+    const int row = band_place(format, page_.n_tokens, band).scale_row;
+    return half_to_float(scales[row * padded_ + token]);
+  }
+
   const PageSlice& page_;
   int head_dim_, padded_;
 };

@@ -14,7 +14,8 @@ TEST_F(TrunkTest, PagesFollowSegmentsAndTheYoungestStayInSixteenBits) {
   read_to(trunk, 280, 1000);
   std::vector<std::tuple<int32_t, int64_t, int32_t, int>> found;
   for (const auto& group : trunk.groups())
-    found.emplace_back(group.segment, group.token_start, group.n_tokens, group.chunk->pages[0]->view().codec.k_bits);
+    found.emplace_back(group.segment, group.token_start, group.n_tokens,
+                       group.chunk->pages[0]->view().codec.k.halves() ? 16 : 4);
   // Turns end at 11, 26, 31, 53, 62, 92, 98, ...; the times move before turns 6 and 13, which so begin segments.
   // Blocks end at 92, 164 and 262.
   const std::vector<std::tuple<int32_t, int64_t, int32_t, int>> expected{
