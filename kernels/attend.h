@@ -76,7 +76,8 @@ class AttendScratch {
 void reset_state(const AttendState& state, int n_rows, int head_dim);
 
 // Adds pages to the state. Two ways of computing it, chosen by n_tokens:
-//  - few query tokens (decode): runs on the codes. The query is rounded to 8 bits of its largest number in each key band
+//  - few query tokens (decode): runs on the codes. The query is rounded to 8 bits of its largest number in each key
+//  band
 //    (a relative squared error of 5e-5) and, for each tile of 64 tokens, softmax weights times value scales are rounded
 //    to 8 bits of the tile's largest. 16-bit sides, key means and offsets are computed in f32: an offset adds
 //    offset[t] * sum_j q_j to a score, and sum_t p[t] offset[t] to every dim of the output.

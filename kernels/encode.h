@@ -1,12 +1,13 @@
 // Rows of f32 into the layouts of kernels/layout.h: as halves, or as codes with scales and perhaps offsets.
 //
-// A row x becomes y = T x (kernels/transform.h) or, without sign flips, y = x: the caller has transformed it. The page's
-// mean is subtracted on the K side of centred codecs. Bands that are not stored are dropped.
+// A row x becomes y = T x (kernels/transform.h) or, without sign flips, y = x: the caller has transformed it. The
+// page's mean is subtracted on the K side of centred codecs. Bands that are not stored are dropped.
 //
-// Lloyd-Max grid. For each vector that has a scale of its own (the stored dims, or with scale_per_band one band's), with
-// D dims, n = |y| over them and z = y sqrt(D) / n: each code is the level nearest to its coordinate of z, and the scale
-// is chosen so that scale * unit * levels[code] has the property named by ScaleRule (sources there). A vector shorter
-// than 1e-15 gets scale 0, that is, decodes to zeros (plus the mean). Scales are clamped to the largest finite half.
+// Lloyd-Max grid. For each vector that has a scale of its own (the stored dims, or with scale_per_band one band's),
+// with D dims, n = |y| over them and z = y sqrt(D) / n: each code is the level nearest to its coordinate of z, and the
+// scale is chosen so that scale * unit * levels[code] has the property named by ScaleRule (sources there). A vector
+// shorter than 1e-15 gets scale 0, that is, decodes to zeros (plus the mean). Scales are clamped to the largest finite
+// half.
 //
 // Uniform grid, as OSCAR (arXiv 2605.17757) codes a row, with m = 2^bits - 1: y is clamped to [-t, t], t the number of
 // rank clip_rank() among the ascending |y|; with the range [low, high] of
@@ -34,8 +35,8 @@
 
 namespace recalld::kernels {
 
-// With c = unit * levels[codes] and x^ = scale * c. All three replace the plain n / sqrt(D), which shrinks dot products by
-// the distortion.
+// With c = unit * levels[codes] and x^ = scale * c. All three replace the plain n / sqrt(D), which shrinks dot products
+// by the distortion.
 enum class ScaleRule : uint8_t {
   kMatched,       // |x^| = |y|: scale = |y| / |c|
   kUnbiased,      // <y, x^> = |y|^2, so dot products have no bias: |y|^2 / <y, c>. DRIVE (NeurIPS 2021), EDEN, RaBitQ
@@ -43,9 +44,9 @@ enum class ScaleRule : uint8_t {
 };
 
 struct EncodeSpec {
-  SideFormat format;                       // coded and resolved
-  ScaleRule rule = ScaleRule::kUnbiased;   // of the Lloyd-Max grid
-  const SignFlips* flips = nullptr;        // null: rows are in the coded basis already
+  SideFormat format;                      // coded and resolved
+  ScaleRule rule = ScaleRule::kUnbiased;  // of the Lloyd-Max grid
+  const SignFlips* flips = nullptr;       // null: rows are in the coded basis already
   int head_dim = 0;
   double clip = 1;  // of the uniform grid, 0 to 1; 1: none
 };

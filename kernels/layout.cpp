@@ -128,8 +128,7 @@ std::string format_error(const SideFormat& format, int head_dim) {
     const bool rest = n_dims == kAllDims && last && bits != 0;
     if (!rest && (n_dims < 16 || n_dims % 16 != 0))
       return "dims" + name + " are " + std::to_string(n_dims) + ", expected a multiple of 16";
-    if (rest ? left < 16 : n_dims > left)
-      return "dims" + name + " go beyond head_dim " + std::to_string(head_dim);
+    if (rest ? left < 16 : n_dims > left) return "dims" + name + " go beyond head_dim " + std::to_string(head_dim);
     dims += rest ? left : n_dims;
   }
   if (format.n_bands > 0 && dims != head_dim)
@@ -170,8 +169,6 @@ const Codebook& uniform_grid(int bits) {
   return of_width(kBooks, bits);
 }
 
-const Codebook& codebook(Grid grid, int bits) {
-  return grid == Grid::kUniform ? uniform_grid(bits) : lloyd_max(bits);
-}
+const Codebook& codebook(Grid grid, int bits) { return grid == Grid::kUniform ? uniform_grid(bits) : lloyd_max(bits); }
 
 }  // namespace recalld::kernels

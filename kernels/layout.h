@@ -11,9 +11,9 @@
 // Coded values, in the codec's transformed basis:
 //   x[t][j] ~ scale[t] * unit * levels[code[t][j]] + offset[t] + mean[j]
 // with unit and levels those of the band's width on the side's grid, offset on sides that have one, and mean on the K
-// side of centred codecs (also over dims that are not stored). Scales are halves, [n_scales][padded tokens]: one row for
-// all bands, or one for each stored band. Offsets are halves, [padded tokens]. levels are int8 and ascending, so the code
-// is the rank of the level.
+// side of centred codecs (also over dims that are not stored). Scales are halves, [n_scales][padded tokens]: one row
+// for all bands, or one for each stored band. Offsets are halves, [padded tokens]. levels are int8 and ascending, so
+// the code is the rank of the level.
 //
 // The layouts put what one vector instruction needs side by side:
 //   K: scores of 16 tokens at once. 32-bit lane = token, its 4 bytes = 4 consecutive dims (a dot-product instruction

@@ -60,7 +60,7 @@ struct HeadSections {
 
 // Sizes of all sections of a page. All are multiples of 32 bytes.
 struct PageLayout {
-  kernels::SideFormat k_format, v_format;  // resolved
+  kernels::SideFormat k_format, v_format;                                    // resolved
   size_t scale_row, k_scales, v_scales, k_offsets, v_offsets, mean, halves;  // of one head; halves: all of them
   size_t k_codes, v_codes;                                                   // of one head, padded
   size_t codes;                                                              // where those of all heads begin

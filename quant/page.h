@@ -59,9 +59,9 @@ struct PageView {
 // Total size of a page with this tag.
 size_t page_bytes(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tokens);
 
-// Checks magic, version, ranges, formats and that bytes.size() is exactly what the header implies. Never reads past `bytes`,
-// whatever they contain. kCorrupt names the field. Pages of layout version 1 are refused like any
-// other that must be rebuilt. `bytes` must be 64-byte aligned for slice().
+// Checks magic, version, ranges, formats and that bytes.size() is exactly what the header implies. Never reads past
+// `bytes`, whatever they contain. kCorrupt names the field. Pages of layout version 1 are refused like any other that
+// must be rebuilt. `bytes` must be 64-byte aligned for slice().
 Result<PageView> parse_page(std::span<const std::byte> bytes);
 
 // As parse_page for the page at the beginning of `bytes`, which may hold more pages after it; the result's bytes are

@@ -39,7 +39,8 @@ void encode_rows(const EncodeSpec& spec, int n_rows, const float* rows, size_t s
   const int per_scale = format.scale_per_band ? 1 : stored;
   const int padded = padded_tokens(n_rows);
   PositiveHalf tables[kMaxBands];
-  for (int band = 0; band < stored; ++band) tables[band] = positive_half(codebook(format.grid, format.bands[band].bits));
+  for (int band = 0; band < stored; ++band)
+    tables[band] = positive_half(codebook(format.grid, format.bands[band].bits));
 
   Group group;
   Side side;
@@ -59,8 +60,7 @@ void encode_rows(const EncodeSpec& spec, int n_rows, const float* rows, size_t s
       const bool measured = spec.flips != nullptr && format.n_bands == 1;
       for (int band = 0; band < stored; band += per_scale) {
         const int begin = band_place(format, 0, band).first_dim;
-        if (!measured)
-          measure_group(begin, band_place(format, 0, band + per_scale).first_dim - begin, group, square);
+        if (!measured) measure_group(begin, band_place(format, 0, band + per_scale).first_dim - begin, group, square);
         quantise_group(format, tables, spec.rule, band, band + per_scale, n, group, square,
                        out.scales + band / per_scale * padded + first, side);
       }

@@ -153,8 +153,7 @@ void quantise_group(const SideFormat& format, const PositiveHalf* tables, ScaleR
     const auto valid = valid_lanes(lane, n);
     const auto energy = hn::Load(d, square + lane);
     const auto not_zero = hn::Ge(energy, hn::Set(d, kSmallestSquare));
-    const auto to_unit =
-        hn::IfThenElseZero(not_zero, hn::Sqrt(hn::Div(hn::Set(d, static_cast<float>(dims)), energy)));
+    const auto to_unit = hn::IfThenElseZero(not_zero, hn::Sqrt(hn::Div(hn::Set(d, static_cast<float>(dims)), energy)));
     LevelSums sums =
         quantise_band(tables[first_band], begin, format.bands[first_band].n_dims, group, lane, to_unit, valid, side);
     int dim = begin + format.bands[first_band].n_dims;

@@ -123,8 +123,7 @@ inline void expand_value_band(const TileBand& band, int head_dim, int groups, fl
 // there are numbers (they are masked).
 inline void expand_keys(const PageSlice& page, int token, int groups, const float* mean, int head_dim, float* k) {
   if (groups * 16 < kTileTokens) std::fill_n(k, head_dim * kTileTokens, 0.0F);
-  if (page.k_format.halves())
-    return expand_key_halves(halves_at(page.k, head_dim, token), mean, head_dim, groups, k);
+  if (page.k_format.halves()) return expand_key_halves(halves_at(page.k, head_dim, token), mean, head_dim, groups, k);
   int dim = 0;
   for (int index = 0; index < page.k_format.stored_bands(); ++index) {
     const TileBand band = key_band(page, token, index);

@@ -34,8 +34,8 @@ struct TileBand {
   const Codebook* book = nullptr;
 };
 
-inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const uint16_t* scales, int n_tokens, int token,
-                          int index) {
+inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const uint16_t* scales, int n_tokens,
+                          int token, int index) {
   const BandPlace place = band_place(format, n_tokens, index);
   const Band& band = format.bands[index];
   TileBand tile;

@@ -87,8 +87,7 @@ PageScore page_score(const Row& row, const PageSlice& page, const PageReader& re
 
 float half_key_score(const Row& row, const PageSlice& page, const PageReader& reader, float mean, int token) {
   float dot = 0;
-  for (int j = 0; j < row.shape.head_dim; ++j)
-    dot = std::fma(row.q(page.variant)[j], reader.k_half(token, j), dot);
+  for (int j = 0; j < row.shape.head_dim; ++j) dot = std::fma(row.q(page.variant)[j], reader.k_half(token, j), dot);
   return dot * row.shape.scale + mean;
 }
 

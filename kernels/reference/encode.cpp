@@ -103,8 +103,7 @@ CodedRow encode_row(const EncodeSpec& spec, const float* x, const float* mean) {
   }
   const int step = format.scale_per_band ? 1 : format.stored_bands();
   for (int band = 0; band < format.stored_bands(); band += step)
-    row.scales[band / step] =
-        float_to_half(std::min(code_bands(spec, band, band + step, y, row.codes), kLargestHalf));
+    row.scales[band / step] = float_to_half(std::min(code_bands(spec, band, band + step, y, row.codes), kLargestHalf));
   return row;
 }
 

@@ -9,18 +9,27 @@ namespace {
 
 constexpr int kBitPairs[][2] = {{16, 16}, {4, 4}, {3, 3}, {2, 2}, {4, 3}, {4, 2}, {3, 2}};
 
+// Formats of keys and values together.
+std::vector<std::pair<SideFormat, SideFormat>> format_pairs(int head_dim) {
+  std::vector<std::pair<SideFormat, SideFormat>> pairs;
+  for (const auto& bits : kBitPairs) pairs.emplace_back(one_band(bits[0]), one_band(bits[1]));
+  const std::vector<SideFormat> others = other_formats(head_dim);
+  for (size_t i = 0; i < others.size(); ++i) pairs.emplace_back(others[i], others[(i * 3 + 1) % others.size()]);
+  return pairs;
+}
+
 std::vector<CaseSpec> cases(int head_dim) {
   constexpr int kTokenCounts[] = {1, 5, 16, 17, 63, 64, 100, 128};
   constexpr int kGroups[] = {1, 3, 4, 8};
   std::vector<CaseSpec> specs;
   int turn = head_dim / 16;
-  for (const auto& bits : kBitPairs) {
+  for (const auto& [k, v] : format_pairs(head_dim)) {
     for (const int window : {0, 50}) {
       ++turn;
       CaseSpec spec;
       spec.head_dim = head_dim;
-      spec.k_bits = bits[0];
-      spec.v_bits = bits[1];
+      spec.k = k;
+      spec.v = v;
       spec.n_group = kGroups[turn % 4];
       spec.window = window;
       spec.page_tokens = {kTokenCounts[turn % 8], kTokenCounts[(turn * 3 + 2) % 8], kTokenCounts[(turn + 5) % 8]};

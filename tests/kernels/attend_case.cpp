@@ -8,8 +8,8 @@
 namespace recalld::kernels {
 
 std::string CaseSpec::name() const {
-  std::string text = "d " + std::to_string(head_dim) + " k" + std::to_string(k_bits) + " v" + std::to_string(v_bits) +
-                     " G " + std::to_string(n_group) + " window " + std::to_string(window) + " queries " +
+  std::string text = "d " + std::to_string(head_dim) + " k" + format_name(k) + " v" + format_name(v) + " G " +
+                     std::to_string(n_group) + " window " + std::to_string(window) + " queries " +
                      std::to_string(n_queries) + " behind " + std::to_string(behind) + " pages";
   for (const int n : page_tokens) text += " " + std::to_string(n);
   return text;
@@ -45,7 +45,7 @@ AttendCase::AttendCase(const CaseSpec& a_spec) : spec(a_spec) {
   shape.window = spec.window;
   int view = 0;
   for (size_t i = 0; i < spec.page_tokens.size(); ++i) {
-    owners.emplace_back(random, spec.page_tokens[i], spec.head_dim, spec.k_bits, spec.v_bits, i % 2 == 0);
+    owners.emplace_back(random, spec.page_tokens[i], spec.head_dim, spec.k, spec.v, i % 2 == 0);
     pages.push_back(owners.back().slice);
     pages.back().view_start = view;
     pages.back().variant = static_cast<int>(i) % kVariants;

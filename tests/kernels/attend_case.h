@@ -11,8 +11,8 @@ namespace recalld::kernels {
 
 struct CaseSpec {
   int head_dim = 64;
-  int k_bits = 4;
-  int v_bits = 4;
+  SideFormat k = one_band(4);  // may have kAllDims
+  SideFormat v = one_band(4);
   int n_group = 3;
   int window = 0;
   std::vector<int> page_tokens = {64};

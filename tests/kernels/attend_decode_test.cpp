@@ -12,17 +12,28 @@ constexpr int kBitPairs[][2] = {{16, 16}, {4, 4}, {3, 3}, {2, 2}, {4, 3}, {4, 2}
 constexpr int kTokenCounts[] = {1, 5, 16, 17, 63, 64, 100, 128, 256};
 constexpr int kGroups[] = {1, 3, 4, 8};
 
-// Cases over all widths for one head_dim; counts, groups and windows take turns.
+// Formats of keys and values together: all widths, then the others, with each other and with halves.
+std::vector<std::pair<SideFormat, SideFormat>> format_pairs(int head_dim) {
+  std::vector<std::pair<SideFormat, SideFormat>> pairs;
+  for (const auto& bits : kBitPairs) pairs.emplace_back(one_band(bits[0]), one_band(bits[1]));
+  const std::vector<SideFormat> others = other_formats(head_dim);
+  for (size_t i = 0; i < others.size(); ++i) pairs.emplace_back(others[i], others[(i * 3 + 1) % others.size()]);
+  pairs.emplace_back(others[0], one_band(16));
+  pairs.emplace_back(one_band(16), affine_band(2));
+  return pairs;
+}
+
+// Cases over all formats for one head_dim; counts, groups and windows take turns.
 std::vector<CaseSpec> cases(int head_dim) {
   std::vector<CaseSpec> specs;
   int turn = head_dim / 16;
-  for (const auto& bits : kBitPairs) {
+  for (const auto& [k, v] : format_pairs(head_dim)) {
     for (const int window : {0, 90}) {
       ++turn;
       CaseSpec spec;
       spec.head_dim = head_dim;
-      spec.k_bits = bits[0];
-      spec.v_bits = bits[1];
+      spec.k = k;
+      spec.v = v;
       spec.n_group = kGroups[turn % 4];
       spec.window = window;
       spec.page_tokens = {kTokenCounts[turn % 9], kTokenCounts[(turn * 2 + 5) % 9], kTokenCounts[(turn + 4) % 9]};
@@ -50,14 +61,14 @@ TEST_P(AttendDecode, EqualsReferenceOnEveryTarget) {
       const UseTarget use(target);
       StateBuffer ours = problem.new_state();
       attend_decode(problem.shape, problem.queries(), problem.pages, ours.state(), scratch);
-      const bool fused = target != HWY_SSE4 || (spec.k_bits != 16 && spec.v_bits != 16);
+      const bool fused = target != HWY_SSE4 || (!spec.k.halves() && !spec.v.halves());
       if (fused) {
         EXPECT_EQ(ours.m, expected.m);
         EXPECT_EQ(ours.l, expected.l);
         EXPECT_EQ(ours.acc, expected.acc);
       } else {
         // Where a weight lies between two integers a last bit of the score may tip it: 1/255 of the largest.
-        EXPECT_LE(distance(ours, expected).output, spec.v_bits == 16 ? 1e-5 : 8e-3);
+        EXPECT_LE(distance(ours, expected).output, spec.v.halves() ? 1e-5 : 8e-3);
         EXPECT_LE(distance(ours, expected).log_sum, 1e-5);
       }
     }
@@ -79,7 +90,7 @@ TEST_P(AttendDecode, RoundingStaysSmall) {
     attend_decode(problem.shape, problem.queries(), problem.pages, ours.state(), scratch);
     reference::attend(problem.shape, problem.queries(), problem.pages, expected.state());
     const Distance apart = distance(ours, expected);
-    const bool exact = spec.k_bits == 16 && spec.v_bits == 16;
+    const bool exact = spec.k.halves() && spec.v.halves();
     EXPECT_LE(apart.output, exact ? 1e-5 : 0.06) << spec.name();
     EXPECT_LE(apart.log_sum, exact ? 1e-5 : 0.06) << spec.name();
     if (exact) continue;
@@ -93,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(HeadDims, AttendDecode, ::testing::Values(64, 80, 96, 1
                          [](const auto& info) { return "d" + std::to_string(info.param); });
 
 // Pages of different codecs in one view share m and l.
-TEST(AttendDecodeMixed, PagesOfAllWidthsInOneView) {
+TEST(AttendDecodeMixed, PagesOfAllFormatsInOneView) {
   for (const int64_t target : runnable_targets()) {
     if (target == HWY_SSE4) continue;  // halves are not fused there
     const UseTarget use(target);
@@ -103,13 +114,13 @@ TEST(AttendDecodeMixed, PagesOfAllWidthsInOneView) {
     AttendCase problem(spec);
     std::mt19937 random(11);
     int view = 0, i = 0;
-    for (const auto& bits : kBitPairs) {
+    for (const auto& [k, v] : format_pairs(spec.head_dim)) {
       const int n_tokens = kTokenCounts[i % 9];
-      problem.owners.emplace_back(random, n_tokens, spec.head_dim, bits[0], bits[1], i % 2 == 0);
+      problem.owners.emplace_back(random, n_tokens, spec.head_dim, k, v, i % 2 == 0);
       problem.pages.push_back(problem.owners.back().slice);
       problem.pages.back().view_start = view;
       problem.pages.back().variant = i % 3;
-      problem.pages.back().space = bits[1] == 16 ? 0 : 1;
+      problem.pages.back().space = v.halves() ? 0 : 1;
       view += n_tokens;
       ++i;
     }

@@ -24,7 +24,7 @@ TEST(AttendEdge, TargetsAreToldApart) {
 
 CaseSpec edge_spec(int bits) {
   CaseSpec spec;
-  spec.k_bits = spec.v_bits = bits;
+  spec.k = spec.v = one_band(bits);
   spec.page_tokens = {100, 64, 17, 256};
   spec.n_queries = 6;
   spec.behind = 30;

@@ -21,12 +21,13 @@ class KeyWeights : public ::testing::TestWithParam<int> {};
 TEST_P(KeyWeights, EqualReferenceOnEveryTarget) {
   AttendScratch scratch;
   int seed = GetParam();
-  for (const auto& bits : {std::pair(16, 16), std::pair(4, 3), std::pair(3, 2), std::pair(2, 4)}) {
+  std::vector<SideFormat> formats{one_band(16), one_band(4), one_band(3), one_band(2)};
+  for (const SideFormat& format : other_formats(GetParam())) formats.push_back(format);
+  for (const SideFormat& format : formats) {
     for (const int window : {0, 50}) {
       CaseSpec spec;
       spec.head_dim = GetParam();
-      spec.k_bits = bits.first;
-      spec.v_bits = bits.second;
+      spec.k = format;
       spec.window = window;
       spec.n_group = 1 + seed % 4;
       spec.page_tokens = {1 + seed % 90, 64, 130, 17};
@@ -54,7 +55,7 @@ TEST_P(KeyWeights, EqualReferenceOnEveryTarget) {
 TEST_P(KeyWeights, SumToTheRowsThatSee) {
   CaseSpec spec;
   spec.head_dim = GetParam();
-  spec.k_bits = spec.v_bits = 16;
+  spec.k = spec.v = one_band(16);
   spec.page_tokens = {20};
   spec.n_queries = 30;  // the first ten stand before every key
   AttendCase problem(spec);

@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/kernels/test_page.h"
+
 namespace recalld::kernels {
 namespace {
 
@@ -16,27 +18,27 @@ TEST(Layout, CodesRoundTrip) {
     for (const int head_dim : {64, 80, 96, 128, 256}) {
       for (const int n_tokens : {1, 16, 17, 64, 100, 256}) {
         const int padded = padded_tokens(n_tokens);
+        const SideFormat format = one_band(bits, head_dim);
         const size_t size = side_bytes(n_tokens, head_dim, bits);
         std::vector<uint8_t> k(size), v(size);
         std::vector<int> codes(static_cast<size_t>(padded) * head_dim);
         for (size_t i = 0; i < codes.size(); ++i) {
           codes[i] = static_cast<int>(random() % (1u << bits));
           const int token = static_cast<int>(i) / head_dim, dim = static_cast<int>(i) % head_dim;
-          set_k_code(k.data(), padded, head_dim, bits, token, dim, codes[i]);
-          set_v_code(v.data(), padded, head_dim, bits, token, dim, codes[i]);
+          set_k_code(k.data(), padded, format, token, dim, codes[i]);
+          set_v_code(v.data(), padded, format, token, dim, codes[i]);
         }
         int wrong = 0;
         for (size_t i = 0; i < codes.size(); ++i) {
           const int token = static_cast<int>(i) / head_dim, dim = static_cast<int>(i) % head_dim;
-          wrong += get_k_code(k.data(), padded, head_dim, bits, token, dim) != codes[i];
-          wrong += get_v_code(v.data(), padded, head_dim, bits, token, dim) != codes[i];
+          wrong += get_k_code(k.data(), padded, format, token, dim) != codes[i];
+          wrong += get_v_code(v.data(), padded, format, token, dim) != codes[i];
         }
         EXPECT_EQ(wrong, 0) << bits << " bits, head_dim " << head_dim << ", " << n_tokens << " tokens";
 
         std::vector<uint8_t> full(size);
         for (int token = 0; token < padded; ++token)
-          for (int dim = 0; dim < head_dim; ++dim)
-            set_v_code(full.data(), padded, head_dim, bits, token, dim, (1 << bits) - 1);
+          for (int dim = 0; dim < head_dim; ++dim) set_v_code(full.data(), padded, format, token, dim, (1 << bits) - 1);
         EXPECT_EQ(full, std::vector<uint8_t>(size, 0xff));
       }
     }
@@ -48,7 +50,7 @@ TEST(Layout, PlacesAreTheDocumentedOnes) {
   const int padded = 32, head_dim = 64;
   const auto set_alone = [&](bool key, int bits, int token, int dim, int code) {
     std::vector<uint8_t> bytes(side_bytes(padded, head_dim, bits));
-    (key ? set_k_code : set_v_code)(bytes.data(), padded, head_dim, bits, token, dim, code);
+    (key ? set_k_code : set_v_code)(bytes.data(), padded, one_band(bits, head_dim), token, dim, code);
     return bytes;
   };
   // K 4 bits: group 1 begins at byte 16 * 64 / 2; dim 13 = 8 * 1 + 4 + 1 is the high nibble of byte 2 * 4 + 1.
@@ -63,6 +65,99 @@ TEST(Layout, PlacesAreTheDocumentedOnes) {
   EXPECT_EQ(set_alone(false, 2, 21, 35, 3)[6 * 64 + 13], 0x0c);
   // V 3 bits: token group 21 / 4 = 5, chunk 2: mask 5 * 4 + 2, bit 13.
   EXPECT_EQ(set_alone(false, 3, 21, 35, 4)[512 + 22 * 8 + 1], 1 << 5);
+}
+
+// Each band is a side of its own dims, one behind the other.
+TEST(Layout, BandsAreSidesOneBehindTheOther) {
+  std::mt19937 random(8);
+  for (const int head_dim : {64, 80, 256}) {
+    for (const SideFormat& unresolved : other_formats(head_dim)) {
+      const SideFormat format = resolve(unresolved, head_dim);
+      for (const int n_tokens : {1, 17, 64}) {
+        const int padded = padded_tokens(n_tokens);
+        std::vector<uint8_t> k(side_bytes(n_tokens, head_dim, format)), v(k.size());
+        std::vector<uint8_t> k_apart, v_apart;
+        int first = 0;
+        for (int band = 0; band < format.stored_bands(); ++band) {
+          const auto [bits, n_dims] = format.bands[band];
+          std::vector<uint8_t> k_band(side_bytes(n_tokens, n_dims, bits)), v_band(k_band.size());
+          for (int token = 0; token < n_tokens; ++token) {
+            for (int dim = 0; dim < n_dims; ++dim) {
+              const int code = static_cast<int>(random() % (1u << bits));
+              set_k_code(k_band.data(), padded, one_band(bits, n_dims), token, dim, code);
+              set_v_code(v_band.data(), padded, one_band(bits, n_dims), token, dim, code);
+              set_k_code(k.data(), padded, format, token, first + dim, code);
+              set_v_code(v.data(), padded, format, token, first + dim, code);
+              ASSERT_EQ(get_k_code(k.data(), padded, format, token, first + dim), code);
+              ASSERT_EQ(get_v_code(v.data(), padded, format, token, first + dim), code);
+            }
+          }
+          EXPECT_EQ(band_place(format, n_tokens, band).code_offset, k_apart.size());
+          k_apart.insert(k_apart.end(), k_band.begin(), k_band.end());
+          v_apart.insert(v_apart.end(), v_band.begin(), v_band.end());
+          first += n_dims;
+        }
+        EXPECT_EQ(k, k_apart) << format_name(format) << " " << n_tokens;
+        EXPECT_EQ(v, v_apart) << format_name(format) << " " << n_tokens;
+        EXPECT_EQ(first, stored_dims(format));
+      }
+    }
+  }
+}
+
+SideFormat of_bands(std::initializer_list<Band> bands) {
+  SideFormat format;
+  for (const Band& band : bands) format.bands[format.n_bands++] = band;
+  return format;
+}
+
+TEST(Layout, FormatsThatCannotBeAreNamed) {
+  EXPECT_EQ(format_error(one_band(16), 64), "");
+  EXPECT_EQ(format_error(one_band(4), 64), "");
+  EXPECT_EQ(format_error(one_band(4, 64), 64), "");
+  EXPECT_EQ(format_error(affine_band(2), 64), "");
+  for (const int head_dim : {64, 80, 96, 128, 256})
+    for (const SideFormat& format : other_formats(head_dim)) EXPECT_EQ(format_error(format, head_dim), "");
+  EXPECT_EQ(format_error(of_bands({{4, 16}, {2, kAllDims}}), 64), "");
+
+  EXPECT_EQ(format_error(one_band(5), 64), "bits of band 1 are 5, expected 4, 3 or 2");
+  EXPECT_EQ(format_error(one_band(0, 64), 64), "bits of band 1 are 0, expected 4, 3 or 2");
+  EXPECT_EQ(format_error(of_bands({{4, 16}, {0, 16}, {2, 32}}), 64), "bits of band 2 are 0, expected 4, 3 or 2");
+  EXPECT_EQ(format_error(of_bands({{4, 16}, {1, 48}}), 64),
+            "bits of band 2 are 1, expected 4, 3 or 2, or 0 for a band that is not stored");
+  EXPECT_EQ(format_error(of_bands({{4, 24}, {2, 40}}), 64), "dims of band 1 are 24, expected a multiple of 16");
+  EXPECT_EQ(format_error(of_bands({{4, kAllDims}, {2, 32}}), 64), "dims of band 1 are 0, expected a multiple of 16");
+  EXPECT_EQ(format_error(of_bands({{4, 32}, {0, kAllDims}}), 64), "dims of band 2 are 0, expected a multiple of 16");
+  EXPECT_EQ(format_error(of_bands({{4, 64}, {2, kAllDims}}), 64), "dims of band 2 go beyond head_dim 64");
+  EXPECT_EQ(format_error(one_band(4, 80), 64), "dims of band 1 go beyond head_dim 64");
+  EXPECT_EQ(format_error(of_bands({{4, 16}, {2, 32}}), 64), "dims of the bands add up to 48, expected 64");
+  SideFormat format = one_band(4);
+  format.n_bands = 5;
+  EXPECT_EQ(format_error(format, 64), "number of bands is 5, expected 0..4");
+  format.n_bands = 0;
+  EXPECT_EQ(format_error(format, 64), "band 1 stands after the last");
+  format = affine_band(4);
+  format.grid = Grid::kLloydMax;
+  EXPECT_EQ(format_error(format, 64), "offsets stand without the uniform grid");
+  format = of_bands({{4, 32}, {2, 32}});
+  format.grid = Grid::kUniform;
+  EXPECT_EQ(format_error(format, 64), "the uniform grid has 2 bands, expected 1");
+  format = of_bands({{4, 32}, {0, 32}});
+  format.scale_per_band = true;
+  EXPECT_EQ(format_error(format, 64), "scales per band stand with fewer than 2 stored bands");
+  format = one_band(16);
+  format.grid = static_cast<Grid>(2);
+  EXPECT_EQ(format_error(format, 64), "grid is 2, expected 0 or 1");
+}
+
+TEST(Layout, UniformLevelsAreHalfSteps) {
+  for (const int bits : {2, 3, 4}) {
+    const Codebook& book = codebook(Grid::kUniform, bits);
+    for (int code = 0; code < 1 << bits; ++code)
+      EXPECT_EQ(static_cast<float>(book.levels[code]) * book.unit,
+                static_cast<float>(code) - 0.5F * static_cast<float>((1 << bits) - 1));
+  }
+  EXPECT_THROW(codebook(Grid::kUniform, 1), std::invalid_argument);
 }
 
 // Mean squared error of the codebook on N(0,1), by integration.

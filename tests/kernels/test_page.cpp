@@ -15,41 +15,89 @@ uint16_t* halves(AlignedBuffer& buffer) { return reinterpret_cast<uint16_t*>(buf
 
 }  // namespace
 
-TestPage::TestPage(std::mt19937& random, int n_tokens, int head_dim, int k_bits, int v_bits, bool centred)
-    : k_(side_bytes(n_tokens, head_dim, k_bits)),
-      v_(side_bytes(n_tokens, head_dim, v_bits)),
-      k_scale_(static_cast<size_t>(padded_tokens(n_tokens)) * 2),
-      v_scale_(static_cast<size_t>(padded_tokens(n_tokens)) * 2),
+TestPage::TestPage(std::mt19937& random, int n_tokens, int head_dim, const SideFormat& k, const SideFormat& v,
+                   bool centred)
+    : k_(side_bytes(n_tokens, head_dim, resolve(k, head_dim))),
+      v_(side_bytes(n_tokens, head_dim, resolve(v, head_dim))),
+      k_scale_(static_cast<size_t>(padded_tokens(n_tokens) * kMaxBands) * 2),
+      v_scale_(static_cast<size_t>(padded_tokens(n_tokens) * kMaxBands) * 2),
+      k_offset_(static_cast<size_t>(padded_tokens(n_tokens)) * 2),
+      v_offset_(static_cast<size_t>(padded_tokens(n_tokens)) * 2),
       k_mean_(static_cast<size_t>(head_dim) * 2) {
   std::normal_distribution<float> normal;
   std::uniform_real_distribution<float> scale(0.5F, 1.5F);
   const int padded = padded_tokens(n_tokens);
-  uint8_t* k = reinterpret_cast<uint8_t*>(k_.data());
-  uint8_t* v = reinterpret_cast<uint8_t*>(v_.data());
-  for (int t = 0; t < n_tokens; ++t) {
-    halves(k_scale_)[t] = float_to_half(scale(random));
-    halves(v_scale_)[t] = float_to_half(scale(random));
-    for (int j = 0; j < head_dim; ++j) {
-      if (k_bits == 16)
-        halves(k_)[k_half_index(head_dim, t, j)] = float_to_half(normal(random));
-      else
-        set_k_code(k, padded, head_dim, k_bits, t, j, nearest_code(lloyd_max(k_bits), normal(random)));
-      if (v_bits == 16)
-        halves(v_)[v_half_index(head_dim, t, j)] = float_to_half(normal(random));
-      else
-        set_v_code(v, padded, head_dim, v_bits, t, j, nearest_code(lloyd_max(v_bits), normal(random)));
+  slice.k_format = resolve(k, head_dim);
+  slice.v_format = resolve(v, head_dim);
+  const auto draw = [&](bool key, const SideFormat& format, AlignedBuffer& buffer) {
+    auto* codes = reinterpret_cast<uint8_t*>(buffer.data());
+    for (int t = 0; t < n_tokens; ++t) {
+      if (format.halves())
+        for (int j = 0; j < head_dim; ++j)
+          halves(buffer)[key ? k_half_index(head_dim, t, j) : v_half_index(head_dim, t, j)] =
+              float_to_half(normal(random));
+      for (int band = 0, j = 0; band < format.stored_bands(); ++band) {
+        const Codebook& book = codebook(format.grid, format.bands[band].bits);
+        for (const int end = j + format.bands[band].n_dims; j < end; ++j)
+          (key ? set_k_code : set_v_code)(codes, padded, format, t, j, nearest_code(book, normal(random)));
+      }
     }
-  }
+    return codes;
+  };
+  const auto draw_scales = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint16_t* {
+    for (int row = 0; row < format.n_scales(); ++row)
+      for (int t = 0; t < n_tokens; ++t) halves(buffer)[row * padded + t] = float_to_half(scale(random));
+    return format.halves() ? nullptr : halves(buffer);
+  };
+  const auto draw_offsets = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint16_t* {
+    for (int t = 0; t < n_tokens; ++t) halves(buffer)[t] = float_to_half(normal(random));
+    return format.offsets ? halves(buffer) : nullptr;
+  };
+  slice.k = draw(true, slice.k_format, k_);
+  slice.v = draw(false, slice.v_format, v_);
+  slice.k_scale = draw_scales(slice.k_format, k_scale_);
+  slice.v_scale = draw_scales(slice.v_format, v_scale_);
+  slice.k_offset = draw_offsets(slice.k_format, k_offset_);
+  slice.v_offset = draw_offsets(slice.v_format, v_offset_);
   for (int j = 0; j < head_dim; ++j) halves(k_mean_)[j] = float_to_half(normal(random));
-
-  slice.k_bits = k_bits;
-  slice.v_bits = v_bits;
-  slice.k = k;
-  slice.v = v;
+  if (!slice.k_format.halves() && centred) slice.k_mean = halves(k_mean_);
   slice.n_tokens = n_tokens;
-  if (k_bits != 16) slice.k_scale = halves(k_scale_);
-  if (v_bits != 16) slice.v_scale = halves(v_scale_);
-  if (k_bits != 16 && centred) slice.k_mean = halves(k_mean_);
+}
+
+std::vector<SideFormat> other_formats(int head_dim) {
+  const auto bands = [head_dim](std::vector<Band> list, bool scale_per_band) {
+    SideFormat format;
+    format.scale_per_band = scale_per_band;
+    for (const Band& band : list) format.bands[format.n_bands++] = band;
+    if (format.bands[format.n_bands - 1].n_dims == kAllDims) {
+      int left = head_dim;
+      for (const Band& band : list) left -= band.n_dims;
+      format.bands[format.n_bands - 1].n_dims = static_cast<int16_t>(left);
+    }
+    return format;
+  };
+  SideFormat symmetric = affine_band(3);
+  symmetric.offsets = false;
+  return {bands({{4, 16}, {2, 32}, {0, kAllDims}}, false),
+          bands({{3, 16}, {2, kAllDims}}, true),
+          bands({{4, 16}, {3, 16}, {2, 16}, {4, kAllDims}}, false),
+          bands({{2, 48}, {0, kAllDims}}, false),
+          bands({{3, 16}, {4, 16}, {2, 16}, {0, kAllDims}}, true),
+          affine_band(2),
+          affine_band(4),
+          symmetric};
+}
+
+std::string format_name(const SideFormat& format) {
+  if (format.halves()) return "16";
+  std::string text;
+  for (int i = 0; i < format.n_bands; ++i)
+    text += (i > 0 ? "+" : "") + std::to_string(format.bands[i].bits) +
+            (format.n_bands > 1 ? "x" + std::to_string(format.bands[i].n_dims) : "");
+  if (format.grid == Grid::kUniform) text += "u";
+  if (format.offsets) text += "o";
+  if (format.scale_per_band) text += "s";
+  return text;
 }
 
 std::vector<float> normal_values(std::mt19937& random, size_t n, float amplitude) {

@@ -92,19 +92,22 @@ TEST(Codec, UnknownNamesAndTagsAreRefusedWithTheRemedy) {
   CodecTag tag = make_codec("turboquant-4").value()->tag();
   tag.version = 2;
   EXPECT_EQ(StatusCode::kUnsupported, codec_for(tag).status().code());
+  tag = make_codec("turboquant-4").value()->tag();
+  tag.v = kernels::affine_band(4);
+  EXPECT_THAT(codec_for(tag).status().message(), HasSubstr("4 bits on keys and 4 bits uniform with offsets on values"));
   tag = {.id = 99};
   EXPECT_EQ(StatusCode::kUnsupported, codec_for(tag).status().code());
   tag = make_codec("none16").value()->tag();
-  tag.k_bits = 4;
+  tag.k = kernels::one_band(4);
   EXPECT_EQ(StatusCode::kUnsupported, codec_for(tag).status().code());
 }
 
 TEST(Codec, ASeedOfAPageIsKept) {
   CodecTag tag = make_codec("turboquant-4").value()->tag();
   const auto first = codec_for(tag).value();
-  tag.seed = 12345;
+  tag.parameter = 12345;
   const auto other = codec_for(tag).value();
-  EXPECT_EQ(12345u, other->tag().seed);
+  EXPECT_EQ(12345u, other->tag().parameter);
   EXPECT_FALSE(first->digest() == other->digest());
   const PageMeta meta = meta_of(20, 1, 64);
   const Rows rows{vectors(Kind::kGaussian, 20, 64, 1), vectors(Kind::kGaussian, 20, 64, 2)};

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/bytes.h"
+#include "kernels/decode.h"
 #include "kernels/encode.h"
 #include "tests/quant/vectors.h"
 
@@ -15,21 +16,20 @@ using testing::vectors;
 // The vectors as they come back from their codes, in the plain basis.
 std::vector<float> coded_and_back(const EncodeSpec& spec, int n, const std::vector<float>& rows) {
   const int dim = spec.head_dim;
-  const Codebook& book = lloyd_max(spec.bits);
   std::vector<float> back(rows.size());
   for (int first = 0; first < n; first += kMaxPageTokens) {
-    const int count = std::min(kMaxPageTokens, n - first), padded = padded_tokens(count);
-    std::vector<uint8_t> codes(side_bytes(count, dim, spec.bits));
-    std::vector<uint16_t> scales(static_cast<size_t>(padded));
+    const int count = std::min(kMaxPageTokens, n - first);
+    std::vector<uint8_t> codes(side_bytes(count, dim, spec.format));
+    std::vector<uint16_t> scales(static_cast<size_t>(padded_tokens(count)));
     const size_t offset = static_cast<size_t>(first) * static_cast<size_t>(dim);
-    encode_keys(spec, count, rows.data() + offset, static_cast<size_t>(dim), nullptr, codes.data(), scales.data());
-    for (int token = 0; token < count; ++token) {
-      for (int i = 0; i < dim; ++i) {
-        const int code = get_k_code(codes.data(), padded, dim, spec.bits, token, i);
-        back[offset + static_cast<size_t>(token * dim + i)] =
-            half_to_float(scales[static_cast<size_t>(token)]) * book.unit * static_cast<float>(book.levels[code]);
-      }
-    }
+    encode_keys(spec, count, rows.data() + offset, static_cast<size_t>(dim), nullptr,
+                {codes.data(), scales.data(), nullptr});
+    PageSlice page;
+    page.k_format = spec.format;
+    page.k = codes.data();
+    page.k_scale = scales.data();
+    page.n_tokens = count;
+    decode_keys(page, dim, back.data() + offset, static_cast<size_t>(dim));
   }
   inverse_hadamard(*spec.flips, dim, n, back.data());
   return back;
@@ -61,7 +61,7 @@ TEST(Distortion, GaussianVectorsLoseWhatTheTheorySays) {
   const std::vector<float> x = vectors(Kind::kGaussian, n, dim, 21);
   for (const Case& c : {Case{4, .0092, .0093, .0092}, Case{3, .0338, .0347, .0335}, Case{2, .1188, .1305, .1152}}) {
     const auto loss = [&](ScaleRule rule) {
-      return relative_error(x, coded_and_back({c.bits, rule, &kFlips, dim}, n, x), n, dim);
+      return relative_error(x, coded_and_back({one_band(c.bits, dim), rule, &kFlips, dim}, n, x), n, dim);
     };
     // The expected values have three or four digits; the last digit of the smallest is 0.5 %.
     EXPECT_NEAR(c.matched, loss(ScaleRule::kMatched), 0.01 * c.matched + 5e-5) << c.bits;
@@ -76,8 +76,8 @@ TEST(Distortion, EveryHeadDimIsNearTheGaussianDistortion) {
   for (const int dim : kHeadDims) {
     const std::vector<float> x = vectors(Kind::kGaussian, n, dim, 22);
     for (const int bits : {4, 3, 2}) {
-      const double loss =
-          relative_error(x, coded_and_back({bits, ScaleRule::kLeastSquares, &kFlips, dim}, n, x), n, dim);
+      const double loss = relative_error(
+          x, coded_and_back({one_band(bits, dim), ScaleRule::kLeastSquares, &kFlips, dim}, n, x), n, dim);
       // Finite dimensions do a little better than the normal limit, and the scale takes one more degree of freedom.
       EXPECT_LT(loss, table[bits]) << dim << " bits " << bits;
       EXPECT_GT(loss, table[bits] * 0.9) << dim << " bits " << bits;
@@ -95,7 +95,8 @@ TEST(Distortion, WorstCaseInputsStayNearTheGaussianLoss) {
                             Kind::kLogNormalChannels, Kind::kBigMean}) {
       const std::vector<float> x = vectors(kind, n, dim, 23);
       for (const int bits : {4, 3, 2}) {
-        const double loss = relative_error(x, coded_and_back({bits, ScaleRule::kUnbiased, &kFlips, dim}, n, x), n, dim);
+        const double loss =
+            relative_error(x, coded_and_back({one_band(bits, dim), ScaleRule::kUnbiased, &kFlips, dim}, n, x), n, dim);
         EXPECT_LT(loss, table[bits] / (1 - table[bits]) * slack)
             << "kind " << static_cast<int>(kind) << " dim " << dim << " bits " << bits;
       }
@@ -107,7 +108,7 @@ TEST(Distortion, MatchedScaleKeepsTheLength) {
   const int n = 512, dim = 96;
   const std::vector<float> x = vectors(Kind::kStudentT, n, dim, 24);
   for (const int bits : {4, 3, 2}) {
-    const std::vector<float> back = coded_and_back({bits, ScaleRule::kMatched, &kFlips, dim}, n, x);
+    const std::vector<float> back = coded_and_back({one_band(bits, dim), ScaleRule::kMatched, &kFlips, dim}, n, x);
     for (int row = 0; row < n; ++row) {
       double before = 0, after = 0;
       for (size_t i = static_cast<size_t>(row * dim); i < static_cast<size_t>((row + 1) * dim); ++i) {
@@ -128,7 +129,7 @@ TEST(Distortion, UnbiasedScaleHasSlopeOne) {
     const std::vector<float> x = vectors(Kind::kGaussian, n, dim, 25), noise = vectors(Kind::kGaussian, n, dim, 26);
     for (const int bits : {4, 3, 2}) {
       for (const ScaleRule rule : {ScaleRule::kUnbiased, ScaleRule::kLeastSquares}) {
-        const std::vector<float> back = coded_and_back({bits, rule, &kFlips, dim}, n, x);
+        const std::vector<float> back = coded_and_back({one_band(bits, dim), rule, &kFlips, dim}, n, x);
         double cross = 0, square = 0;
         for (int row = 0; row < n; ++row) {
           double exact = 0, coded = 0;

@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
+#include <string>
+#include <tuple>
 
 #include "base/bytes.h"
+#include "kernels/decode.h"
+#include "tests/kernels/test_page.h"
 #include "tests/quant/vectors.h"
 
 namespace recalld::kernels {
@@ -17,11 +22,14 @@ using testing::vectors;
 
 struct Side {
   std::vector<uint8_t> codes;
-  std::vector<uint16_t> scales;
+  std::vector<uint16_t> scales, offsets;
   // Filled with ones, so that a byte left unwritten shows.
-  Side(int n, int head_dim, int bits)
-      : codes(side_bytes(n, head_dim, bits), 0xff), scales(static_cast<size_t>(padded_tokens(n)), 0xffff) {}
+  Side(int n, int head_dim, const SideFormat& format)
+      : codes(side_bytes(n, head_dim, format), 0xff),
+        scales(static_cast<size_t>(padded_tokens(n) * format.n_scales()), 0xffff),
+        offsets(format.offsets ? static_cast<size_t>(padded_tokens(n)) : 0, 0xffff) {}
   bool operator==(const Side&) const = default;
+  CodedSide out() { return {codes.data(), scales.data(), offsets.empty() ? nullptr : offsets.data()}; }
 };
 
 std::vector<float> awkward_rows(int n, int head_dim) {
@@ -35,6 +43,13 @@ std::vector<float> awkward_rows(int n, int head_dim) {
 
 const SignFlips kFlips = sign_flips(42);
 
+std::vector<SideFormat> all_formats(int dim) {
+  std::vector<SideFormat> formats;
+  for (const int bits : {4, 3, 2}) formats.push_back(one_band(bits, dim));
+  for (const SideFormat& format : other_formats(dim)) formats.push_back(resolve(format, dim));
+  return formats;
+}
+
 TEST(Encode, EveryTargetEqualsTheReference) {
   for_each_target([](const char* target) {
     for (const int dim : kHeadDims) {
@@ -47,17 +62,24 @@ TEST(Encode, EveryTargetEqualsTheReference) {
         transformed_mean(kFlips, dim, n, rows.data(), stride, mean_got.data(), value_got.data());
         ASSERT_EQ(mean, mean_got) << target << " dim " << dim << " n " << n;
         ASSERT_EQ(value, value_got);
-        for (const int bits : {4, 3, 2}) {
+        for (const SideFormat& format : all_formats(dim)) {
           for (const ScaleRule rule : {ScaleRule::kMatched, ScaleRule::kUnbiased, ScaleRule::kLeastSquares}) {
-            const EncodeSpec spec{bits, rule, &kFlips, dim};
-            Side expected(n, dim, bits), got(n, dim, bits);
-            reference::encode_keys(spec, n, rows.data(), stride, value.data(), expected.codes.data(),
-                                   expected.scales.data());
-            encode_keys(spec, n, rows.data(), stride, value.data(), got.codes.data(), got.scales.data());
-            ASSERT_EQ(expected, got) << target << " K bits " << bits << " dim " << dim << " n " << n;
-            reference::encode_values(spec, n, rows.data(), stride, expected.codes.data(), expected.scales.data());
-            encode_values(spec, n, rows.data(), stride, got.codes.data(), got.scales.data());
-            ASSERT_EQ(expected, got) << target << " V bits " << bits << " dim " << dim << " n " << n;
+            if (format.grid == Grid::kUniform && rule != ScaleRule::kMatched) continue;
+            for (const SignFlips* flips : {&kFlips, static_cast<const SignFlips*>(nullptr)}) {
+              const EncodeSpec spec{format, rule, flips, dim, 0.92};
+              SCOPED_TRACE(std::string(target) + " " + format_name(format) + " dim " + std::to_string(dim) + " n " +
+                           std::to_string(n));
+              Side expected(n, dim, format), got(n, dim, format);
+              reference::encode_keys(spec, n, rows.data(), stride, value.data(), expected.out());
+              encode_keys(spec, n, rows.data(), stride, value.data(), got.out());
+              ASSERT_EQ(expected, got);
+              reference::encode_keys(spec, n, rows.data(), stride, nullptr, expected.out());
+              encode_keys(spec, n, rows.data(), stride, nullptr, got.out());
+              ASSERT_EQ(expected, got);
+              reference::encode_values(spec, n, rows.data(), stride, expected.out());
+              encode_values(spec, n, rows.data(), stride, got.out());
+              ASSERT_EQ(expected, got);
+            }
           }
         }
       }
@@ -94,23 +116,30 @@ TEST(Encode, OneTokenOrManyGiveTheSameCodesAndScale) {
     const std::vector<float> rows = vectors(Kind::kBigMean, n, dim, 12);
     const std::vector<float> mean = vectors(Kind::kGaussian, 1, dim, 13);
     const auto stride = static_cast<size_t>(dim);
-    for (const int bits : {4, 3, 2}) {
-      const EncodeSpec spec{bits, ScaleRule::kUnbiased, &kFlips, dim};
-      Side k(n, dim, bits), v(n, dim, bits);
-      encode_keys(spec, n, rows.data(), stride, mean.data(), k.codes.data(), k.scales.data());
-      encode_values(spec, n, rows.data(), stride, v.codes.data(), v.scales.data());
+    for (const SideFormat& format : all_formats(dim)) {
+      const EncodeSpec spec{format, ScaleRule::kUnbiased, &kFlips, dim, 0.96};
+      Side k(n, dim, format), v(n, dim, format);
+      encode_keys(spec, n, rows.data(), stride, mean.data(), k.out());
+      encode_values(spec, n, rows.data(), stride, v.out());
       for (int token = 0; token < n; ++token) {
         const float* row = rows.data() + static_cast<size_t>(token) * stride;
-        Side one_k(1, dim, bits), one_v(1, dim, bits);
-        encode_keys(spec, 1, row, stride, mean.data(), one_k.codes.data(), one_k.scales.data());
-        encode_values(spec, 1, row, stride, one_v.codes.data(), one_v.scales.data());
-        ASSERT_EQ(one_k.scales[0], k.scales[static_cast<size_t>(token)]);
-        ASSERT_EQ(one_v.scales[0], v.scales[static_cast<size_t>(token)]);
-        for (int i = 0; i < dim; ++i) {
-          ASSERT_EQ(get_k_code(one_k.codes.data(), 16, dim, bits, 0, i),
-                    get_k_code(k.codes.data(), padded_tokens(n), dim, bits, token, i));
-          ASSERT_EQ(get_v_code(one_v.codes.data(), 16, dim, bits, 0, i),
-                    get_v_code(v.codes.data(), padded_tokens(n), dim, bits, token, i));
+        Side one_k(1, dim, format), one_v(1, dim, format);
+        encode_keys(spec, 1, row, stride, mean.data(), one_k.out());
+        encode_values(spec, 1, row, stride, one_v.out());
+        for (int i = 0; i < format.n_scales(); ++i) {
+          const auto at = static_cast<size_t>(i * padded_tokens(n) + token), at_one = static_cast<size_t>(i * 16);
+          ASSERT_EQ(one_k.scales[at_one], k.scales[at]);
+          ASSERT_EQ(one_v.scales[at_one], v.scales[at]);
+        }
+        if (format.offsets) {
+          ASSERT_EQ(one_k.offsets[0], k.offsets[static_cast<size_t>(token)]);
+          ASSERT_EQ(one_v.offsets[0], v.offsets[static_cast<size_t>(token)]);
+        }
+        for (int i = 0; i < stored_dims(format); ++i) {
+          ASSERT_EQ(get_k_code(one_k.codes.data(), 16, format, 0, i),
+                    get_k_code(k.codes.data(), padded_tokens(n), format, token, i));
+          ASSERT_EQ(get_v_code(one_v.codes.data(), 16, format, 0, i),
+                    get_v_code(v.codes.data(), padded_tokens(n), format, token, i));
         }
       }
     }
@@ -124,9 +153,10 @@ TEST(Encode, CodesAreTheNearestLevels) {
   hadamard(kFlips, dim, n, rows.data(), static_cast<size_t>(dim), y.data());
   for (const int bits : {4, 3, 2}) {
     const Codebook& book = lloyd_max(bits);
-    Side side(n, dim, bits);
-    encode_keys({bits, ScaleRule::kMatched, &kFlips, dim}, n, rows.data(), static_cast<size_t>(dim), nullptr,
-                side.codes.data(), side.scales.data());
+    const SideFormat format = one_band(bits, dim);
+    Side side(n, dim, format);
+    encode_keys({format, ScaleRule::kMatched, &kFlips, dim}, n, rows.data(), static_cast<size_t>(dim), nullptr,
+                side.out());
     for (int token = 0; token < n; ++token) {
       const float* row = y.data() + token * dim;
       double square = 0;
@@ -134,7 +164,7 @@ TEST(Encode, CodesAreTheNearestLevels) {
       for (int i = 0; i < dim; ++i) {
         const double z = row[i] * std::sqrt(dim / square);
         const auto error = [&](int code) { return std::fabs(z - static_cast<double>(book.unit) * book.levels[code]); };
-        const int code = get_k_code(side.codes.data(), n, dim, bits, token, i);
+        const int code = get_k_code(side.codes.data(), n, format, token, i);
         for (int other = 0; other < 1 << bits; ++other) ASSERT_LE(error(code), error(other) + 1e-6);
       }
     }
@@ -144,11 +174,12 @@ TEST(Encode, CodesAreTheNearestLevels) {
 TEST(Encode, ZeroAndNonFiniteRowsDecodeToZeros) {
   for (const float bad : {0.0F, std::nanf(""), INFINITY, -INFINITY, 1e-20F}) {
     const std::vector<float> rows(2 * 64, bad);
-    Side side(2, 64, 4);
-    encode_values({4, ScaleRule::kLeastSquares, &kFlips, 64}, 2, rows.data(), 64, side.codes.data(),
-                  side.scales.data());
-    EXPECT_EQ(0, side.scales[0]) << bad;
-    EXPECT_EQ(0, side.scales[1]) << bad;
+    for (const SideFormat& format : all_formats(64)) {
+      Side side(2, 64, format);
+      encode_values({format, ScaleRule::kLeastSquares, &kFlips, 64}, 2, rows.data(), 64, side.out());
+      EXPECT_EQ(std::vector<uint16_t>(side.scales.size()), side.scales) << bad << " " << format_name(format);
+      for (const uint16_t offset : side.offsets) EXPECT_EQ(0, offset & 0x7fff) << bad << " " << format_name(format);
+    }
   }
 }
 
@@ -159,10 +190,125 @@ TEST(Encode, HugeValuesClampToFiniteHalves) {
   EXPECT_EQ(0x7bff, halves[0]);
   const std::vector<float> wide(256, std::numeric_limits<float>::max());
   for (const ScaleRule rule : {ScaleRule::kMatched, ScaleRule::kUnbiased, ScaleRule::kLeastSquares}) {
-    Side side(1, 256, 2);
-    encode_values({2, rule, &kFlips, 256}, 1, wide.data(), 256, side.codes.data(), side.scales.data());
+    Side side(1, 256, one_band(2, 256));
+    encode_values({one_band(2, 256), rule, &kFlips, 256}, 1, wide.data(), 256, side.out());
     EXPECT_LE(side.scales[0], 0x7bff);
     EXPECT_GT(side.scales[0], 0x7000);
+  }
+}
+
+// What comes back of rows coded as keys: [n][dim], no mean.
+std::vector<float> back_from(const EncodeSpec& spec, int n, const std::vector<float>& rows) {
+  Side side(n, spec.head_dim, spec.format);
+  encode_keys(spec, n, rows.data(), static_cast<size_t>(spec.head_dim), nullptr, side.out());
+  PageSlice page;
+  page.k_format = spec.format;
+  page.k = side.codes.data();
+  page.k_scale = side.scales.data();
+  page.k_offset = side.offsets.empty() ? nullptr : side.offsets.data();
+  page.n_tokens = n;
+  std::vector<float> back(rows.size());
+  decode_keys(page, spec.head_dim, back.data(), static_cast<size_t>(spec.head_dim));
+  return back;
+}
+
+// Squared error of dims [first, end) over their squared length.
+double loss_of_dims(const std::vector<float>& x, const std::vector<float>& back, int dim, int first, int end) {
+  double error = 0, square = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const int at = static_cast<int>(i) % dim;
+    if (at < first || at >= end) continue;
+    error += std::pow(static_cast<double>(x[i]) - back[i], 2);
+    square += static_cast<double>(x[i]) * x[i];
+  }
+  return error / square;
+}
+
+// Bands of equal variance lose what their own width loses, a little less where few dims share a fitted scale; a band
+// that is not stored comes back as zeros.
+TEST(Encode, EachBandLosesWhatItsWidthLoses) {
+  const double table[] = {1, 0, 0.1175, 0.03459, 0.009514};
+  const int n = 256, dim = 128;
+  std::vector<float> rows = vectors(Kind::kGaussian, n, dim, 15);
+  for (const bool scale_per_band : {false, true}) {
+    SideFormat format;
+    for (const Band band : {Band{4, 48}, Band{3, 32}, Band{2, 32}, Band{0, 16}}) format.bands[format.n_bands++] = band;
+    format.scale_per_band = scale_per_band;
+    // With a scale of their own bands may have their own size.
+    std::vector<float> x = rows;
+    for (size_t i = 0; i < x.size(); ++i) x[i] *= scale_per_band && i % dim < 48 ? 7.0F : 1.0F;
+    const std::vector<float> back = back_from({format, ScaleRule::kLeastSquares, nullptr, dim}, n, x);
+    int first = 0;
+    for (int band = 0; band < format.n_bands; ++band) {
+      const int end = first + format.bands[band].n_dims;
+      const double loss = table[format.bands[band].bits];
+      const int scaled = scale_per_band ? end - first : stored_dims(format);
+      EXPECT_LT(loss_of_dims(x, back, dim, first, end), loss * 1.03) << band << " " << scale_per_band;
+      EXPECT_GT(loss_of_dims(x, back, dim, first, end), loss * (1 - 6.0 / scaled)) << band << " " << scale_per_band;
+      first = end;
+    }
+    for (size_t i = 0; i < back.size(); ++i) {
+      if (i % dim >= 112) {
+        ASSERT_EQ(back[i], 0.0F);
+      }
+    }
+  }
+}
+
+TEST(Encode, ScaleRulesHoldOverBands) {
+  const int n = 64, dim = 96;
+  const std::vector<float> x = vectors(Kind::kStudentT, n, dim, 16);
+  SideFormat format;
+  for (const Band band : {Band{4, 32}, Band{2, 48}, Band{0, 16}}) format.bands[format.n_bands++] = band;
+  const auto sums_of = [&](ScaleRule rule, int token) {
+    const std::vector<float> back = back_from({format, rule, nullptr, dim}, n, x);
+    double square = 0, dot = 0, back_square = 0;
+    for (size_t i = static_cast<size_t>(token * dim); i < static_cast<size_t>(token * dim + 80); ++i) {
+      square += static_cast<double>(x[i]) * x[i];
+      dot += static_cast<double>(x[i]) * back[i];
+      back_square += static_cast<double>(back[i]) * back[i];
+    }
+    return std::tuple(square, dot, back_square);
+  };
+  for (const int token : {0, 13, 63}) {
+    const auto [square, dot, back_square] = sums_of(ScaleRule::kMatched, token);
+    EXPECT_NEAR(back_square / square, 1, 2e-3);
+    const auto [u_square, u_dot, u_back] = sums_of(ScaleRule::kUnbiased, token);
+    EXPECT_NEAR(u_dot / u_square, 1, 1e-3);
+    const auto [l_square, l_dot, l_back] = sums_of(ScaleRule::kLeastSquares, token);
+    EXPECT_NEAR(l_dot / l_back, 1, 1e-3);
+  }
+}
+
+// OSCAR's quantizer in doubles: rank threshold, range, rounding.
+TEST(Encode, UniformRowsAreClippedAndCutAsOscarDoes) {
+  const int n = 33, dim = 128;
+  const std::vector<float> x = vectors(Kind::kStudentT, n, dim, 17);
+  for (const int bits : {2, 3, 4}) {
+    for (const double clip : {0.92, 0.96, 1.0}) {
+      const std::vector<float> back = back_from({affine_band(bits, dim), {}, nullptr, dim, clip}, n, x);
+      for (int token = 0; token < n; ++token) {
+        const float* row = x.data() + token * dim;
+        std::vector<double> sizes;
+        for (int i = 0; i < dim; ++i) sizes.push_back(std::fabs(static_cast<double>(row[i])));
+        std::sort(sizes.begin(), sizes.end());
+        const double bound = sizes[std::min(static_cast<size_t>(clip * dim), sizes.size() - 1)];
+        double low = bound, high = -bound;
+        for (int i = 0; i < dim; ++i) {
+          low = std::min(low, std::clamp<double>(row[i], -bound, bound));
+          high = std::max(high, std::clamp<double>(row[i], -bound, bound));
+        }
+        const int top = (1 << bits) - 1;
+        const double step = (high - low) / top;
+        for (int i = 0; i < dim; ++i) {
+          const double steps = (std::clamp<double>(row[i], -bound, bound) - low) / step;
+          const double got = (back[static_cast<size_t>(token * dim + i)] - low) / step;
+          // Half a step, and the rounding of scale and offset to halves.
+          ASSERT_NEAR(got, steps, 0.5 + 2e-3 * top) << bits << " " << clip << " " << token << " " << i;
+          ASSERT_NEAR(got, std::round(got), 2e-3 * top);
+        }
+      }
+    }
   }
 }
 
