@@ -37,16 +37,29 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+// A quarter of the dims with 4 bits, a half with 2, a quarter not stored: 2 bits per number.
+kernels::SideFormat two_bit_bands(int head_dim) {
+  kernels::SideFormat format;
+  format.n_bands = 3;
+  format.bands[0] = {4, static_cast<int16_t>(head_dim / 4)};
+  format.bands[1] = {2, static_cast<int16_t>(head_dim / 2)};
+  format.bands[2] = {0, static_cast<int16_t>(head_dim / 4)};
+  return format;
+}
+
 // Times one problem at all widths: ns per query token and key of one KV head, and the median over the rounds of stock
 // time by ours. name: of the 4-bit ratio.
 void measure(Report& report, const std::string& name, const Problem& problem) {
   StockAttention stock(problem);
-  OurAttention tq4(problem, 4), tq3(problem, 3), tq2(problem, 2), f16(problem, 16);
+  OurAttention tq4(problem, kernels::one_band(4)), tq3(problem, kernels::one_band(3)),
+      tq2(problem, kernels::one_band(2)), f16(problem, kernels::one_band(16)),
+      bands(problem, two_bit_bands(problem.head_dim)), affine(problem, kernels::affine_band(2));
   const auto ns = times(problem.n_layers, {[&](int layer) { stock.run(layer); }, [&](int layer) { tq4.run(layer); },
                                            [&](int layer) { tq3.run(layer); }, [&](int layer) { tq2.run(layer); },
-                                           [&](int layer) { f16.run(layer); }});
+                                           [&](int layer) { f16.run(layer); }, [&](int layer) { bands.run(layer); },
+                                           [&](int layer) { affine.run(layer); }});
   const double keys = static_cast<double>(problem.depth) * problem.n_kv_heads * problem.n_queries;
-  const char* suffixes[] = {"_ggml", "", "_tq3", "_tq2", "_f16_pages"};
+  const char* suffixes[] = {"_ggml", "", "_tq3", "_tq2", "_f16_pages", "_bands2", "_affine2"};
   for (size_t i = 0; i < ns.size(); ++i) {
     report.add(name + suffixes[i] + "_ns", median(ns[i]) / keys, "ns/key");
     if (i == 0) continue;

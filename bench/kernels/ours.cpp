@@ -9,16 +9,16 @@ namespace {
 constexpr uint16_t kHalfOne = 0x3c00;
 
 // Any bytes are valid codes; halves are drawn around 1.
-void fill_side(std::mt19937& random, AlignedBuffer& buffer, int bits) {
+void fill_side(std::mt19937& random, AlignedBuffer& buffer, bool halves_only) {
   for (std::byte& byte : buffer.span()) byte = static_cast<std::byte>(random());
-  if (bits != 16) return;
+  if (!halves_only) return;
   auto* halves = reinterpret_cast<uint16_t*>(buffer.data());
   for (size_t i = 0; i < buffer.size() / 2; ++i) halves[i] = static_cast<uint16_t>((halves[i] & 0x83ff) | kHalfOne);
 }
 
 }  // namespace
 
-OurAttention::OurAttention(const Problem& problem, int bits) : problem_(problem) {
+OurAttention::OurAttention(const Problem& problem, const kernels::SideFormat& format) : problem_(problem) {
   std::mt19937 random(1);
   const auto new_buffer = [&](size_t size) { return buffers_.emplace_back(size).data(); };
   pages_.resize(static_cast<size_t>(problem.n_layers) * problem.n_kv_heads);
@@ -27,17 +27,18 @@ OurAttention::OurAttention(const Problem& problem, int bits) : problem_(problem)
       kernels::PageSlice page;
       page.n_tokens = std::min(kernels::kMaxPageTokens, problem.depth - start);
       page.view_start = start;
-      page.k_format = page.v_format = kernels::one_band(bits, problem.head_dim);
-      const size_t size = kernels::side_bytes(page.n_tokens, problem.head_dim, bits);
+      page.k_format = page.v_format = kernels::resolve(format, problem.head_dim);
+      const size_t size = kernels::side_bytes(page.n_tokens, problem.head_dim, page.k_format);
       page.k = reinterpret_cast<const uint8_t*>(new_buffer(size));
-      fill_side(random, buffers_.back(), bits);
+      fill_side(random, buffers_.back(), format.halves());
       page.v = reinterpret_cast<const uint8_t*>(new_buffer(size));
-      fill_side(random, buffers_.back(), bits);
-      if (bits != 16) {
+      fill_side(random, buffers_.back(), format.halves());
+      if (!format.halves()) {
         auto* scales = reinterpret_cast<uint16_t*>(
             new_buffer(static_cast<size_t>(kernels::padded_tokens(page.n_tokens)) * sizeof(uint16_t)));
         std::fill_n(scales, page.n_tokens, kHalfOne);
         page.k_scale = page.v_scale = scales;
+        if (format.offsets) page.k_offset = page.v_offset = scales;
       }
       pages.push_back(page);
     }

@@ -11,7 +11,8 @@ namespace recalld::bench {
 
 class OurAttention {
  public:
-  OurAttention(const Problem& problem, int bits);
+  // format: of both sides; may have kAllDims.
+  OurAttention(const Problem& problem, const kernels::SideFormat& format);
   // One attention over one layer, on this thread.
   void run(int layer);
 

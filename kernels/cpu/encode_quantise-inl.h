@@ -37,14 +37,15 @@ inline PositiveHalf positive_half(const Codebook& book) {
   return table;
 }
 
-// Codes of the tokens of some lanes go where packing wants them: keep(dim, lane, code).
+// Codes of the tokens of some lanes go where packing wants them: keep(first, dim, lane, code), dim counted from the
+// first of a band.
 struct KeyWords {
   CodeWords words;
   int head_dim;
 
-  HWY_INLINE void keep(int dim, size_t lane, LaneInts code) {
+  HWY_INLINE void keep(int first, int dim, size_t lane, LaneInts code) {
     const hn::RebindToSigned<LaneTag> di;
-    auto* at = reinterpret_cast<int32_t*>(words.word) + static_cast<size_t>(dim) / 4 * kTokens + lane;
+    auto* at = reinterpret_cast<int32_t*>(words.word) + static_cast<size_t>(first / 4 + dim / 4) * kTokens + lane;
     const auto shifted = hn::ShiftLeftSame(code, dim % 4 * 8);
     hn::Store(dim % 4 == 0 ? shifted : hn::Or(hn::Load(di, at), shifted), di, at);
   }
@@ -62,12 +63,12 @@ struct ValueWords {
   CodeWords words;
   int head_dim;
 
-  HWY_INLINE void keep(int dim, size_t lane, LaneInts code) {
+  HWY_INLINE void keep(int first, int dim, size_t lane, LaneInts code) {
     const hn::Rebind<uint8_t, LaneTag> db;
     alignas(16) uint32_t quads[kTokens / 4];
     hn::Store(hn::DemoteTo(db, code), db, reinterpret_cast<uint8_t*>(quads));
     for (size_t i = 0; i < hn::Lanes(LaneTag()) / 4; ++i)
-      words.word[(lane / 4 + i) * static_cast<size_t>(head_dim) + static_cast<size_t>(dim)] = quads[i];
+      words.word[(lane / 4 + i) * static_cast<size_t>(head_dim) + static_cast<size_t>(first + dim)] = quads[i];
   }
 
   void pack(int bits, int first, int n_dims, const GroupPlace& at, uint8_t* codes) const {
@@ -93,8 +94,9 @@ HWY_INLINE LevelSums quantise_dims(const PositiveHalf& table, int first, int n_d
   constexpr int kHalf = 1 << (kBits - 1);
   const auto zero = hn::Zero(d);
   LevelSums sums{zero, zero};
-  for (int dim = first; dim < first + n_dims; ++dim) {
-    const auto y = hn::Load(d, group.value + static_cast<size_t>(dim) * kTokens + lane);
+  const float* from = group.value + static_cast<size_t>(first) * kTokens + lane;
+  for (int dim = 0; dim < n_dims; ++dim) {
+    const auto y = hn::Load(d, from + static_cast<size_t>(dim) * kTokens);
     const auto z = hn::Mul(y, to_unit);
     const auto size = hn::Abs(z);
     auto packed = hn::Set(di, table.first_level);
@@ -110,7 +112,7 @@ HWY_INLINE LevelSums quantise_dims(const PositiveHalf& table, int first, int n_d
     sums.square = hn::Add(sums.square, hn::Mul(magnitude, magnitude));
     const auto code = hn::IfThenElse(hn::RebindMask(di, negative), hn::Sub(hn::Set(di, kHalf - 1), rank),
                                      hn::Add(hn::Set(di, kHalf), rank));
-    side.keep(dim, lane, hn::And(code, valid));
+    side.keep(first, dim, lane, hn::And(code, valid));
   }
   return sums;
 }
@@ -211,7 +213,7 @@ void quantise_uniformly(const EncodeSpec& spec, int n, const Group& group, uint1
     const auto scale = hn::Div(hn::Max(hn::Sub(high, low), hn::Set(d, 1e-8F)), top);
     for (int dim = 0; dim < spec.head_dim; ++dim) {
       const auto steps = hn::Div(hn::Sub(clipped(dim), low), scale);
-      side.keep(dim, lane, hn::And(hn::ConvertTo(di, hn::Add(steps, hn::Set(d, 0.5F))), valid));
+      side.keep(0, dim, lane, hn::And(hn::ConvertTo(di, hn::Add(steps, hn::Set(d, 0.5F))), valid));
     }
     const auto kept = hn::BitCast(d, valid);
     store_halves(d, hn::And(hn::Min(scale, hn::Set(d, kLargestHalf)), kept), scales + lane);
