@@ -82,8 +82,11 @@ void code_uniformly(const EncodeSpec& spec, const float* y, CodedRow& row) {
   }
   const auto top = static_cast<float>((1 << spec.format.bands[0].bits) - 1);
   const float scale = std::max(high - low, 1e-8F) / top;
-  for (int i = 0; i < spec.head_dim; ++i)
-    row.codes[i] = static_cast<uint8_t>((std::clamp(y[i], -bound, bound) - low) / scale + 0.5F);
+  for (int i = 0; i < spec.head_dim; ++i) {
+    const float steps = (std::clamp(y[i], -bound, bound) - low) / scale;
+    const float shifted = steps + 0.5F;
+    row.codes[i] = static_cast<uint8_t>(shifted);
+  }
   row.scales[0] = float_to_half(std::min(scale, kLargestHalf));
   row.offset = float_to_half(safe(low + scale * (0.5F * top)));
 }
