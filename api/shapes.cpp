@@ -215,6 +215,7 @@ object memory_json(const std::string& session, const daemon::MemoryInfo& info) {
           {"tokens_pending", info.tokens_pending},
           {"pages", info.pages},
           {"bytes_disk", info.bytes_disk},
+          {"bytes_resident", info.bytes_resident},
           {"bytes_ram", info.bytes_ram},
           {"bytes_f16", info.bytes_f16},
           {"pages_dropped", info.pages_dropped},

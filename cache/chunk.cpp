@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "quant/rest.h"
+
 namespace recalld::cache {
 
 Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
@@ -25,6 +27,15 @@ Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
   }
   if (chunk->pages.empty()) return corrupt("a chunk without pages");
   return ChunkPtr(chunk);
+}
+
+Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk) { return quant::encode_rest(chunk.buffer->span()); }
+
+Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool) {
+  RECALLD_ASSIGN_OR_RETURN(const quant::RestInfo info, quant::inspect_rest(packed));
+  RECALLD_ASSIGN_OR_RETURN(PooledBuffer buffer, pool.allocate(info.resident_bytes));
+  RECALLD_RETURN_IF_ERROR(quant::decode_rest(packed, buffer.span()));
+  return open_chunk(std::move(buffer), fingerprint);
 }
 
 Result<ChunkPtr> encode_chunk(const CacheShape& shape, const CodecPlan& plan, quant::PageMeta meta,

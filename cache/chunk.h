@@ -1,5 +1,5 @@
 // A chunk: the pages of all layers for one range of trunk tokens, one after another in one buffer. The unit that is
-// frozen, stored and loaded at once; its bytes are the payload of one row of kv.db.
+// frozen, stored and loaded at once; at rest, in kv.db, it has fewer bytes (quant/rest.h).
 #pragma once
 
 #include <functional>
@@ -26,6 +26,13 @@ using ChunkPtr = std::shared_ptr<const Chunk>;
 // must fill the buffer. kCorrupt names what is wrong; kFailedPrecondition when only the fingerprint differs (other
 // model, settings or codec): both mean that the chunk is a miss.
 Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint);
+
+// The chunk's bytes at rest. Errors as quant::encode_rest.
+Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk);
+
+// The chunk that pack_chunk made `packed` of, in new memory of the pool. Errors as open_chunk, and kResourceExhausted
+// when the pool has no room.
+Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool);
 
 // What of K and V a page is made from: fills k and v, [n_tokens][n_kv_heads][head_dim] f32 of one layer.
 using RowReader = std::function<Status(int layer, float* k, float* v)>;

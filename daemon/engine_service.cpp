@@ -224,7 +224,9 @@ Result<MemoryInfo> EngineService::memory(const std::string& principal, const std
     info.tokens_total = info.tokens_ready + info.tokens_pending;
   }
   info.turns = row.turns;
-  RECALLD_ASSIGN_OR_RETURN(info.bytes_disk, stores_->kv().bytes(id));
+  RECALLD_ASSIGN_OR_RETURN(const storage::StoredBytes stored_bytes, stores_->kv().bytes(id));
+  info.bytes_disk = stored_bytes.file;
+  info.bytes_resident = stored_bytes.resident;
   if (!stores_->write_state().ok() && info.state != "ready") info.state = "waiting";
   return info;
 }
@@ -394,10 +396,7 @@ Result<std::vector<StoreCheck>> EngineService::verify() {
       auto bytes = stores_->kv().load_chunk(session, info.idx);
       if (!bytes.ok()) continue;  // reported by check(), or replaced meanwhile
       const auto pool = cache::MemoryPool::create(0);
-      auto pooled = pool->adopt(std::move(bytes).value());
-      const Status opened = pooled.ok()
-                                ? cache::open_chunk(std::move(pooled).value(), stored->trunk.fingerprint).status()
-                                : pooled.status();
+      const Status opened = cache::unpack_chunk(bytes->span(), stored->trunk.fingerprint, *pool).status();
       if (!opened.ok())
         kv_problems.push_back("session " + session + ", chunk " + std::to_string(info.idx) + ": " + opened.message());
     }

@@ -140,9 +140,10 @@ struct MemoryInfo {
   int64_t tokens_ready = 0;  // in memory
   int64_t tokens_pending = 0;
   int64_t pages = 0;
-  int64_t bytes_disk = 0;
-  int64_t bytes_ram = 0;
-  int64_t bytes_f16 = 0;  // tokens_ready in 16 bits
+  int64_t bytes_disk = 0;      // what lies in kv.db for the session, vectors and tables included
+  int64_t bytes_resident = 0;  // of its pages on disk, when they are in memory
+  int64_t bytes_ram = 0;       // of pages and rows that are in memory now
+  int64_t bytes_f16 = 0;       // tokens_ready in 16 bits
   std::string codec;
   std::string state;          // "ready", "reading", "rebuilding", "waiting"
   int64_t pages_dropped = 0;  // failed their checksum or fingerprint and were rebuilt

@@ -29,14 +29,15 @@ Status SessionMemory::make_trunk() {
   episodes::TrunkOptions options = context_.trunk;
   options.fingerprint = episodes::trunk_fingerprint(context_.model->fingerprint(), format_.version(), options);
   trunk_ = std::make_unique<episodes::Trunk>(context_.model->cache_shape(), context_.pool, options);
-  trunk_->set_loader([this](size_t group) -> Result<cache::ChunkPtr> {
-    RECALLD_ASSIGN_OR_RETURN(AlignedBuffer bytes,
-                             context_.stores->kv().load_chunk(session_, static_cast<int32_t>(group)));
-    RECALLD_ASSIGN_OR_RETURN(cache::PooledBuffer pooled, context_.pool->adopt(std::move(bytes)));
-    return cache::open_chunk(std::move(pooled), trunk_->options().fingerprint);
-  });
+  trunk_->set_loader(
+      [this](size_t group) -> Result<cache::ChunkPtr> { return load_stored(static_cast<int32_t>(group)); });
   RECALLD_ASSIGN_OR_RETURN(recall_, SessionRecall::create(*context_.encoder));
   return ok_status();
+}
+
+Result<cache::ChunkPtr> SessionMemory::load_stored(int32_t index) {
+  RECALLD_ASSIGN_OR_RETURN(const AlignedBuffer packed, context_.stores->kv().load_chunk(session_, index));
+  return cache::unpack_chunk(packed.span(), trunk_->options().fingerprint, *context_.pool);
 }
 
 Result<std::unique_ptr<SessionMemory>> SessionMemory::open(const MemoryContext& context, const std::string& session,
@@ -68,10 +69,7 @@ Status SessionMemory::restore() {
       groups.push_back({info.token_first, info.n_tokens, false, nullptr});
       continue;
     }
-    RECALLD_ASSIGN_OR_RETURN(AlignedBuffer bytes, context_.stores->kv().load_chunk(session_, info.idx));
-    RECALLD_ASSIGN_OR_RETURN(cache::PooledBuffer pooled, context_.pool->adopt(std::move(bytes)));
-    RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
-                             cache::open_chunk(std::move(pooled), trunk_->options().fingerprint));
+    RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk, load_stored(info.idx));
     tail.push_back(std::move(chunk));
   }
   RECALLD_RETURN_IF_ERROR(announce_read(stored->trunk.n_turns, position.turn_offset));
@@ -257,12 +255,17 @@ Status SessionMemory::save() {
   RECALLD_ASSIGN_OR_RETURN(const episodes::Trunk::Unsaved unsaved, trunk_->unsaved());
   const auto& groups = trunk_->groups();
   std::vector<storage::NewChunk> chunks;
-  const auto add = [&](size_t index, const retrieval::PageGroup& group, storage::ChunkKind kind) {
-    chunks.push_back({static_cast<int32_t>(index), kind, group.token_start, group.n_tokens,
-                      std::as_const(*group.chunk->buffer).span(), group.chunk->buffer});
+  const auto add = [&](size_t index, const retrieval::PageGroup& group, storage::ChunkKind kind) -> Status {
+    RECALLD_ASSIGN_OR_RETURN(std::vector<std::byte> bytes, cache::pack_chunk(*group.chunk));
+    const auto packed = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+    chunks.push_back({static_cast<int32_t>(index), kind, group.token_start, group.n_tokens, *packed, packed,
+                      static_cast<int64_t>(group.chunk->buffer->size())});
+    return ok_status();
   };
-  for (size_t i = unsaved.first_changed; i < groups.size(); ++i) add(i, groups[i], storage::ChunkKind::kPages);
-  for (size_t i = 0; i < unsaved.tail.size(); ++i) add(groups.size() + i, unsaved.tail[i], storage::ChunkKind::kTail);
+  for (size_t i = unsaved.first_changed; i < groups.size(); ++i)
+    RECALLD_RETURN_IF_ERROR(add(i, groups[i], storage::ChunkKind::kPages));
+  for (size_t i = 0; i < unsaved.tail.size(); ++i)
+    RECALLD_RETURN_IF_ERROR(add(groups.size() + i, unsaved.tail[i], storage::ChunkKind::kTail));
   storage::TrunkRow row;
   row.fingerprint = trunk_->options().fingerprint;
   row.n_tokens = trunk_->n_tokens();

@@ -228,15 +228,4 @@ Status delete_episodes(Database& database, std::string_view session) {
   return run_for(database, "DELETE FROM episode_maps WHERE session = ?", session);
 }
 
-Result<int64_t> episode_bytes(Database& database, std::string_view session) {
-  RECALLD_ASSIGN_OR_RETURN(
-      Statement sum,
-      database.prepare("SELECT (SELECT coalesce(sum(length(embedding)), 0) FROM segments WHERE session = ?1)"
-                       " + (SELECT coalesce(sum(length(CAST(title AS BLOB)) + length(segments)), 0) FROM episodes"
-                       " WHERE session = ?1)"
-                       " + (SELECT coalesce(sum(length(state)), 0) FROM episode_maps WHERE session = ?1)"));
-  RECALLD_RETURN_IF_ERROR(sum.bind(1, session).step().status());
-  return sum.column_int(0);
-}
-
 }  // namespace recalld::storage

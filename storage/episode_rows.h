@@ -25,7 +25,4 @@ Result<std::optional<EpisodeSummary>> select_episode_summary(Database& database,
 
 Status delete_episodes(Database& database, std::string_view session);
 
-// Bytes of embeddings, titles, lists of segments and state.
-Result<int64_t> episode_bytes(Database& database, std::string_view session);
-
 }  // namespace recalld::storage

@@ -9,8 +9,21 @@ namespace recalld::storage {
 
 namespace {
 
-// At least what a row may keep inside a tree page of 64 KiB (docs/storage.md).
-constexpr const char* kInsertPayload = "INSERT INTO payloads(pad, bytes) VALUES(zeroblob(65536), ?)";
+// As many zeros as a page has: at least what a row may keep inside a tree page (docs/storage.md).
+const std::string kInsertPayload =
+    "INSERT INTO payloads(pad, bytes) VALUES(zeroblob(" + std::to_string(kKvPageSize) + "), ?)";
+
+// What a row of `content` bytes takes of the file: what it keeps inside its tree page, and its overflow pages, whole.
+// fileformat2 section 1.6: U = page size, X = U - 35 for tables with rowids, (U - 12) * 64 / 255 - 23 without.
+int64_t row_bytes(int64_t content, bool rowid) {
+  constexpr int64_t kUsable = kKvPageSize, kCell = 12, kOverflow = kUsable - 4;
+  const int64_t most = rowid ? kUsable - 35 : (kUsable - 12) * 64 / 255 - 23;
+  const int64_t least = (kUsable - 12) * 32 / 255 - 23;
+  if (content <= most) return kCell + content;
+  const int64_t wanted = least + (content - least) % kOverflow;
+  const int64_t local = wanted <= most ? wanted : least;
+  return kCell + local + (content - local + kOverflow - 1) / kOverflow * kUsable;
+}
 
 std::string chunk_name(std::string_view session, int64_t idx) {
   return "chunk " + std::to_string(idx) + " of session " + std::string(session);
@@ -98,17 +111,18 @@ Status insert_chunk(Database& database, std::string_view session, const NewChunk
   const int64_t payload_id = database.last_insert_rowid();
   RECALLD_ASSIGN_OR_RETURN(
       Statement insert,
-      database.prepare("INSERT INTO chunks(session, idx, kind, token_first, n_tokens, n_bytes, checksum, payload)"
-                       " VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
+      database.prepare("INSERT INTO chunks(session, idx, kind, token_first, n_tokens, n_bytes, checksum, payload,"
+                       " resident_bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, session).bind(2, chunk.idx).bind(3, static_cast<int64_t>(chunk.kind)).bind(4, chunk.token_first);
   insert.bind(5, chunk.n_tokens).bind(6, static_cast<int64_t>(chunk.payload.size()));
-  return insert.bind(7, std::bit_cast<int64_t>(checksum)).bind(8, payload_id).run();
+  insert.bind(7, std::bit_cast<int64_t>(checksum)).bind(8, payload_id).bind(9, chunk.resident_bytes);
+  return insert.run();
 }
 
 Result<std::vector<ChunkInfo>> select_chunks(Database& database, std::string_view session) {
   RECALLD_ASSIGN_OR_RETURN(Statement get,
-                           database.prepare("SELECT idx, kind, token_first, n_tokens, n_bytes, checksum FROM chunks"
-                                            " WHERE session = ? ORDER BY idx"));
+                           database.prepare("SELECT idx, kind, token_first, n_tokens, n_bytes, checksum, resident_bytes"
+                                            " FROM chunks WHERE session = ? ORDER BY idx"));
   get.bind(1, session);
   std::vector<ChunkInfo> chunks;
   while (true) {
@@ -116,7 +130,7 @@ Result<std::vector<ChunkInfo>> select_chunks(Database& database, std::string_vie
     if (!row) return chunks;
     chunks.push_back({static_cast<int32_t>(get.column_int(0)), static_cast<ChunkKind>(get.column_int(1)),
                       get.column_int(2), static_cast<int32_t>(get.column_int(3)), get.column_int(4),
-                      std::bit_cast<uint64_t>(get.column_int(5))});
+                      std::bit_cast<uint64_t>(get.column_int(5)), get.column_int(6)});
   }
 }
 
@@ -186,6 +200,34 @@ Status rewrite_tables(Database& database) {
                                           " SELECT * FROM temp.kept ORDER BY " + table.key + "; DROP TABLE temp.kept"));
   }
   return ok_status();
+}
+
+Result<StoredBytes> stored_bytes(Database& database, std::string_view session) {
+  StoredBytes bytes;
+  // Key and numbers of a row; each number by the bytes it takes, about.
+  const int64_t key = static_cast<int64_t>(session.size()) + 8;
+  constexpr int64_t kNumbers = 24;
+  const auto add = [&](const std::string& sql, bool rowid, int64_t fixed) -> Status {
+    RECALLD_ASSIGN_OR_RETURN(Statement get, database.prepare(sql));
+    get.bind(1, session);
+    while (true) {
+      RECALLD_ASSIGN_OR_RETURN(const bool row, get.step());
+      if (!row) return ok_status();
+      bytes.file += row_bytes(get.column_int(0) + fixed, rowid);
+      bytes.resident += get.column_int(1);
+    }
+  };
+  const auto sizes = [](const char* content, const char* table) {
+    return std::string("SELECT ") + content + ", 0 FROM " + table + " WHERE session = ?";
+  };
+  RECALLD_RETURN_IF_ERROR(add("SELECT n_bytes, resident_bytes FROM chunks WHERE session = ?", true, kKvPageSize + 12));
+  RECALLD_RETURN_IF_ERROR(add(sizes("0", "chunks"), false, key + kNumbers));
+  RECALLD_RETURN_IF_ERROR(add(sizes("length(state)", "trunks"), false, key + kNumbers + 16));
+  RECALLD_RETURN_IF_ERROR(add(sizes("length(state)", "episode_maps"), false, key + 16));
+  RECALLD_RETURN_IF_ERROR(add(sizes("length(embedding)", "segments"), false, key + kNumbers));
+  RECALLD_RETURN_IF_ERROR(
+      add(sizes("length(CAST(title AS BLOB)) + length(segments)", "episodes"), false, key + kNumbers));
+  return bytes;
 }
 
 Result<std::vector<std::string>> select_sessions(Database& database) {

@@ -17,6 +17,9 @@
 
 namespace recalld::storage {
 
+// Of kv.db, in bytes. Each chunk takes a page more than its bytes, and half a page on average.
+inline constexpr int32_t kKvPageSize = 1024;
+
 // A digest as two little-endian words, and back; none for another length.
 std::array<std::byte, 16> digest_bytes(const Digest128& digest);
 std::optional<Digest128> digest_from(std::span<const std::byte> bytes);
@@ -39,6 +42,9 @@ Result<bool> delete_some(Database& database, std::string_view session, int64_t m
 
 // Writes the small tables anew onto zeroed pages: nothing of deleted rows is left in them.
 Status rewrite_tables(Database& database);
+
+// What the session takes of the file. Pages that rows share are counted by the rows' bytes.
+Result<StoredBytes> stored_bytes(Database& database, std::string_view session);
 
 // Sessions with a trunk or chunks, sorted.
 Result<std::vector<std::string>> select_sessions(Database& database);

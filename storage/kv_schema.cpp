@@ -73,6 +73,10 @@ CREATE TABLE episodes(
   PRIMARY KEY(session, id)
 ) STRICT, WITHOUT ROWID;
 )sql",
+    // Files of version 2 have pages of 64 KiB and are not taken over.
+    R"sql(
+ALTER TABLE chunks ADD COLUMN resident_bytes INTEGER NOT NULL DEFAULT 0;
+)sql",
 };
 
 }  // namespace

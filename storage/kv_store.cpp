@@ -78,10 +78,11 @@ Result<std::unique_ptr<KvStore>> KvStore::open(const std::string& directory, con
   FileSpec spec;
   spec.path = directory + "/kv.db";
   spec.schema = kKvSchema;
-  spec.page_size = 65536;
+  spec.page_size = kKvPageSize;
   spec.sync_every_commit = false;
   spec.cache_kib = 8192;
-  spec.checkpoint_frames = 256;
+  spec.checkpoint_frames = (16 << 20) / kKvPageSize;
+  spec.oldest_version = 3;
   spec.lane = Writer::Lane::kKv;
   Result<std::unique_ptr<StoreFile>> file = StoreFile::open(spec, options, writer, notes);
   if (!file.ok() && file.status().code() == StatusCode::kCorrupt) {
@@ -182,14 +183,8 @@ Status KvStore::finish_removals() {
   });
 }
 
-Result<int64_t> KvStore::bytes(std::string_view session) {
-  return impl_->file->read_value<int64_t>([&](Database& database) -> Result<int64_t> {
-    RECALLD_ASSIGN_OR_RETURN(Statement sum,
-                             database.prepare("SELECT coalesce(sum(n_bytes), 0) FROM chunks WHERE session = ?"));
-    RECALLD_RETURN_IF_ERROR(sum.bind(1, session).step().status());
-    RECALLD_ASSIGN_OR_RETURN(const int64_t episodes, episode_bytes(database, session));
-    return sum.column_int(0) + episodes;
-  });
+Result<StoredBytes> KvStore::bytes(std::string_view session) {
+  return impl_->file->read_value<StoredBytes>([&](Database& database) { return stored_bytes(database, session); });
 }
 
 Result<std::vector<std::string>> KvStore::sessions() {

@@ -80,8 +80,8 @@ class KvStore {
   // drop_trunk that leaves nothing of the session in kv.db or its WAL, chunks dropped earlier included.
   Status remove_session(std::string_view session);
 
-  // Bytes stored for a session: payloads, embeddings, and what episodes hold.
-  Result<int64_t> bytes(std::string_view session);
+  // What is stored for a session: payloads, embeddings, and what episodes hold. Zeros when there is nothing.
+  Result<StoredBytes> bytes(std::string_view session);
 
   // Sessions that have a trunk or chunks, sorted.
   Result<std::vector<std::string>> sessions();

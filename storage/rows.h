@@ -62,8 +62,9 @@ struct ChunkInfo {
   ChunkKind kind = ChunkKind::kPages;
   int64_t token_first = 0;  // index in the stream of the first token
   int32_t n_tokens = 0;
-  int64_t n_bytes = 0;    // of the payload
-  uint64_t checksum = 0;  // checksum64 of the payload
+  int64_t n_bytes = 0;         // of the payload
+  uint64_t checksum = 0;       // checksum64 of the payload
+  int64_t resident_bytes = 0;  // as NewChunk's
 };
 
 // A chunk to be written. The payload is shared with whoever made it and must not change until the write is done.
@@ -74,6 +75,7 @@ struct NewChunk {
   int32_t n_tokens = 0;
   std::span<const std::byte> payload;  // at most kMaxChunkBytes
   std::shared_ptr<const void> owner;   // keeps the payload alive; may be null when the caller waits for the write
+  int64_t resident_bytes = 0;          // what the payload becomes in the writer's memory; for reports
 };
 
 // A segment of a session's stream: some consecutive turns, embedded as one. Its text is in the transcript.
@@ -122,6 +124,12 @@ struct EpisodeSummary {
   Digest128 encoder;
   std::vector<SegmentRow> segments;  // embedding empty
   std::vector<EpisodeRow> episodes;  // by id
+};
+
+// What is stored of a session in kv.db.
+struct StoredBytes {
+  int64_t file = 0;      // of the file: rows, and the pages that are theirs alone
+  int64_t resident = 0;  // of its chunks in their writer's memory
 };
 
 inline constexpr int64_t kMaxChunkBytes = int64_t{512} << 20;

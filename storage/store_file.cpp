@@ -55,6 +55,16 @@ Status create_if_missing(const std::string& path) {
   return sync_directory(folder_of(path));
 }
 
+// The log first: without it the database is a database still.
+Status remove_database(const std::string& path) {
+  for (const char* suffix : {"-wal", "-shm", ""}) {
+    std::error_code failed;
+    fs::remove(path + suffix, failed);
+    if (failed) return storage_full(path + suffix + ": cannot be removed: " + failed.message());
+  }
+  return ok_status();
+}
+
 Status turn_wal_on(Database& database) {
   RECALLD_ASSIGN_OR_RETURN(Statement statement, database.prepare("PRAGMA journal_mode = WAL"));
   RECALLD_ASSIGN_OR_RETURN(const bool row, statement.step());
@@ -90,7 +100,16 @@ Result<std::unique_ptr<Database>> StoreFile::open_writer(std::vector<std::string
   open_options.busy_timeout_ms = options_.busy_timeout_ms;
   open_options.vfs = options_.vfs;
   RECALLD_ASSIGN_OR_RETURN(std::unique_ptr<Database> database, Database::open(spec_.path, open_options));
-  RECALLD_ASSIGN_OR_RETURN(const int64_t version, inspect(*database, spec_.schema));
+  RECALLD_ASSIGN_OR_RETURN(int64_t version, inspect(*database, spec_.schema));
+  if (version > 0 && version < spec_.oldest_version) {
+    notes.push_back(spec_.path + ": made anew, as schema version " + std::to_string(version) +
+                    " is too old to be taken over; what it held is rebuilt");
+    database.reset();
+    RECALLD_RETURN_IF_ERROR(remove_database(spec_.path));
+    RECALLD_RETURN_IF_ERROR(create_if_missing(spec_.path));
+    RECALLD_ASSIGN_OR_RETURN(database, Database::open(spec_.path, open_options));
+    version = 0;
+  }
   RECALLD_RETURN_IF_ERROR(database->exec("PRAGMA page_size = " + std::to_string(spec_.page_size)));
   RECALLD_RETURN_IF_ERROR(turn_wal_on(*database));
   RECALLD_RETURN_IF_ERROR(

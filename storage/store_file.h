@@ -29,6 +29,7 @@ struct FileSpec {
   int32_t cache_kib = 2048;       // of each connection
   int32_t checkpoint_frames = 1000;
   Writer::Lane lane = Writer::Lane::kMemory;
+  int64_t oldest_version = 1;        // a file of an older schema is removed and made anew: for what can be rebuilt
   bool copy_before_upgrade = false;  // keeps <path>.schema-V[-N] with the file as it was
 };
 

@@ -96,9 +96,9 @@ std::string memory_lines(const json::object& memory) {
   text += segment_lines(memory);
   text += fmt::format(
       "pages    {}, codec {}\n"
-      "bytes    {} on disk{}, {} in RAM; {} in 16 bits\n",
+      "bytes    {} on disk{}, {} when loaded, {} in RAM; {} in 16 bits\n",
       count_text(int_of(memory, "pages")), string_of(memory, "codec"), bytes_text(disk), saved,
-      bytes_text(int_of(memory, "bytes_ram")), bytes_text(f16));
+      bytes_text(int_of(memory, "bytes_resident")), bytes_text(int_of(memory, "bytes_ram")), bytes_text(f16));
   if (const int64_t dropped = int_of(memory, "pages_dropped"); dropped > 0)
     text += fmt::format("dropped  {} pages were damaged and are made again from the transcript\n", count_text(dropped));
   return text;

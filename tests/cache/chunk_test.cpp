@@ -35,6 +35,32 @@ TEST_F(ChunkTest, OpensWhatFreezeMade) {
   for (int layer = 0; layer < 3; ++layer) EXPECT_EQ(opened->pages[static_cast<size_t>(layer)]->meta().layer, layer);
 }
 
+TEST_F(ChunkTest, UnpacksWhatWasPackedToTheBit) {
+  for (const char* codec : {"none16", "turboquant-4", "turboquant-k3v2"}) {
+    const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, codec), 5, fingerprint_).value();
+    const auto packed = pack_chunk(*chunk).value();
+    EXPECT_LT(packed.size(), chunk->buffer->size() * 9 / 10) << codec;
+    const ChunkPtr back = unpack_chunk(packed, fingerprint_, *pool_).value();
+    ASSERT_EQ(back->buffer->size(), chunk->buffer->size());
+    EXPECT_EQ(std::memcmp(back->buffer->data(), chunk->buffer->data(), chunk->buffer->size()), 0) << codec;
+    EXPECT_EQ(unpack_chunk(packed, {1, 2}, *pool_).status().code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(unpack_chunk(packed, fingerprint_, *MemoryPool::create(1000)).status().code(),
+              StatusCode::kResourceExhausted);
+  }
+}
+
+TEST_F(ChunkTest, AnyFlippedBitOfAPackedChunkIsFound) {
+  const ChunkPtr chunk = sequence_.freeze(20, plan_of(shape_, "turboquant-3"), 0, fingerprint_).value();
+  const auto packed = pack_chunk(*chunk).value();
+  std::mt19937 random(3);
+  for (int round = 0; round < 300; ++round) {
+    auto bytes = packed;
+    const size_t at = random() % bytes.size();
+    bytes[at] ^= static_cast<std::byte>(1U << (random() % 8));
+    EXPECT_EQ(unpack_chunk(bytes, fingerprint_, *pool_).status().code(), StatusCode::kCorrupt) << "byte " << at;
+  }
+}
+
 TEST_F(ChunkTest, AnyFlippedBitIsFound) {
   const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "turboquant-3"), 0, fingerprint_).value();
   std::mt19937 random(3);

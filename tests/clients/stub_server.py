@@ -139,7 +139,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.send_json(200, {
             **more, "object": "session.memory", "session": SESSION, "state": "ready" if ready == 1000 else "reading",
             "codec": "turboquant-4", "turns": 191, "tokens_total": 1000, "tokens_ready": ready,
-            "tokens_pending": 1000 - ready, "pages": 30, "bytes_disk": 1 << 20, "bytes_ram": 1 << 19,
+            "tokens_pending": 1000 - ready, "pages": 30, "bytes_disk": 1 << 20, "bytes_ram": 1 << 19, "bytes_resident": 1536 << 10,
             "bytes_f16": 4 << 20, "pages_dropped": 0})
 
     def event(self, value):

@@ -229,7 +229,7 @@ TEST_P(SmallTableDeletionTest, NothingIsLeftInATableOfManyRows) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, SmallTableDeletionTest,
-                         ::testing::Values(std::pair("chunks", ", 0, 0, 0, 0, 0, 0)"),
+                         ::testing::Values(std::pair("chunks", ", 0, 0, 0, 0, 0, 0, 0)"),
                                            std::pair("segments", ", 0, 0, 0, 0, NULL, NULL, zeroblob(768), 0)"),
                                            std::pair("episodes", ", 'title', NULL, NULL, zeroblob(100), 0)")),
                          [](const auto& info) { return info.param.first; });

@@ -106,8 +106,9 @@ TEST_F(EpisodeRowsTest, WhatWasPutComesBack) {
   }
   EXPECT_THAT((*summary)->episodes, SizeIs(2));
   EXPECT_EQ(*kv().episode_summary("nobody"), std::nullopt);
-  // 5 embeddings, titles of 1 and 15 bytes, 5 segment numbers, the state.
-  EXPECT_EQ(*kv().bytes("s"), 5 * 768 + 16 + 5 * 4 + 12);
+  // 5 embeddings, titles of 1 and 15 bytes, 5 segment numbers, the state; and what pages and rows cost.
+  EXPECT_GT(kv().bytes("s")->file, 5 * 768 + 16 + 5 * 4 + 12);
+  EXPECT_LT(kv().bytes("s")->file, 5 * 1300 + 400);
   EXPECT_THAT(*kv().check(), IsEmpty());
 }
 
@@ -177,7 +178,7 @@ TEST_F(EpisodeRowsTest, DroppingTheTrunkDropsThem) {
   }
   ASSERT_OK(kv().drop_trunk("s"));
   EXPECT_EQ(*kv().episodes("s"), std::nullopt);
-  EXPECT_EQ(*kv().bytes("s"), 0);
+  EXPECT_EQ(kv().bytes("s")->file, 0);
   EXPECT_THAT(titles("t"), ElementsAre("t"));
   ASSERT_OK(stores_->remove_session("t"));
   EXPECT_EQ(*kv().episodes("t"), std::nullopt);
@@ -208,10 +209,41 @@ TEST_F(EpisodeRowsTest, AFlippedBitIsFoundAndNamed) {
   EXPECT_OK(kv().episodes("s").status());
 }
 
-TEST(EpisodeRowsMigrationTest, AFileOfVersionOneKeepsItsChunks) {
+TEST(StoredBytesTest, AreWhatTheFileGrowsBy) {
+  const SystemClock clock;
+  const std::string session = "0123456789abcdef";
+  const auto file_of = [&](int n_chunks, size_t chunk_bytes, StoredBytes* bytes) {
+    const TempDir dir;
+    {
+      const auto stores = Stores::open(dir.path(), clock).value();
+      make_session(*stores, session);
+      std::vector<std::vector<std::byte>> payloads;
+      std::vector<NewChunk> chunks;
+      for (int i = 0; i < n_chunks; ++i)
+        payloads.push_back(pattern_bytes(7, chunk_bytes + static_cast<size_t>(i) * 37));
+      for (int i = 0; i < n_chunks; ++i) {
+        chunks.push_back(new_chunk(i, ChunkKind::kPages, payloads[static_cast<size_t>(i)]));
+        chunks.back().resident_bytes = 5;
+      }
+      EXPECT_OK(stores->kv().put_trunk(session, {}, chunks, 0, update(0, n_chunks)));
+      *bytes = stores->kv().bytes(session).value();
+    }
+    return static_cast<int64_t>(std::filesystem::file_size(dir.file("kv.db")));
+  };
+  StoredBytes none, some;
+  const int64_t empty = file_of(0, 0, &none);
+  for (const size_t chunk_bytes : {size_t{900}, size_t{30'000}, size_t{200'000}}) {
+    const auto grown = static_cast<double>(file_of(60, chunk_bytes, &some) - empty);
+    // Rows do not fill their tree pages.
+    EXPECT_LT(static_cast<double>(some.file), grown * 1.01) << chunk_bytes;
+    EXPECT_GT(static_cast<double>(some.file), grown * 0.9 - 4096) << chunk_bytes;
+    EXPECT_EQ(some.resident, 300);
+  }
+}
+
+TEST(EpisodeRowsMigrationTest, AFileOfVersionOneIsMadeAnew) {
   const TempDir dir;
   const SystemClock clock;
-  const std::vector<std::byte> payload = pattern_bytes(8, 200'000);
   {
     ASSERT_OK_AND_ASSIGN(const auto stores, Stores::open(dir.path(), clock));
     make_session(*stores, "s");
@@ -227,20 +259,18 @@ TEST(EpisodeRowsMigrationTest, AFileOfVersionOneKeepsItsChunks) {
     std::vector<std::string> notes;
     ASSERT_OK_AND_ASSIGN(const auto file, StoreFile::open(spec, {}, writer, notes));
     ASSERT_EQ(*file->writer_database().query_int("PRAGMA user_version"), 1);
-    TrunkRow trunk;
-    trunk.n_tokens = 64;
     ASSERT_OK(file->write(0, [&](Database& database) -> Status {
-      RECALLD_RETURN_IF_ERROR(upsert_trunk(database, "s", trunk, 1));
-      return insert_chunk(database, "s", new_chunk(0, ChunkKind::kPages, payload), checksum64(payload));
+      RECALLD_RETURN_IF_ERROR(upsert_trunk(database, "s", {}, 1));
+      return database.exec("INSERT INTO payloads(pad, bytes) VALUES(zeroblob(65536), zeroblob(100000))");
     }));
     writer.stop();
   }
   ASSERT_OK_AND_ASSIGN(const auto stores, Stores::open(dir.path(), clock));
-  EXPECT_THAT(stores->notes(), ElementsAre(HasSubstr("kv.db: upgraded from schema version 1 to 2")));
-  EXPECT_EQ((*stores->kv().trunk("s"))->n_tokens, 64);
-  ASSERT_OK_AND_ASSIGN(const AlignedBuffer loaded, stores->kv().load_chunk("s", 0));
-  EXPECT_TRUE(std::ranges::equal(loaded.span(), payload));
-  EXPECT_EQ(*stores->kv().episodes("s"), std::nullopt);
+  EXPECT_THAT(stores->notes(), ElementsAre(HasSubstr("kv.db: made anew, as schema version 1 is too old")));
+  EXPECT_EQ(*stores->kv().trunk("s"), std::nullopt);
+  EXPECT_LT(stores->kv().file_bytes(), 100'000);
+  ASSERT_OK_AND_ASSIGN(const auto database, Database::open(dir.file("kv.db"), {}));
+  EXPECT_EQ(*database->query_int("PRAGMA page_size"), kKvPageSize);
   ASSERT_OK(stores->kv().put_trunk("s", {}, {}, 1, update(0, 2)));
   EXPECT_THAT((*stores->kv().episodes("s"))->segments, SizeIs(2));
   EXPECT_THAT(*stores->kv().check(), IsEmpty());

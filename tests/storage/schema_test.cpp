@@ -100,7 +100,7 @@ TEST_F(SchemaTest, AnotherProgramsDatabaseIsRefusedUntouched) {
 TEST_F(SchemaTest, ReleasedSchemasHaveTheirIdentity) {
   EXPECT_NE(kMemorySchema.application_id, kKvSchema.application_id);
   EXPECT_EQ(kMemorySchema.version(), 1);
-  EXPECT_EQ(kKvSchema.version(), 2);
+  EXPECT_EQ(kKvSchema.version(), 3);
 }
 
 }  // namespace

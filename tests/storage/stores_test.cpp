@@ -1,4 +1,5 @@
 #include "storage/stores.h"
+#include "storage/kv_rows.h"
 
 #include <gmock/gmock.h>
 #include <grp.h>
@@ -92,7 +93,7 @@ TEST(StoresTest, ADamagedCacheIsSetAside) {
     if (garbage) {
       bytes.replace(0, 100, std::string(100, 'x'));
     } else {
-      bytes.replace(65536, bytes.size() - 65536, std::string(bytes.size() - 65536, '\x77'));
+      bytes.replace(kKvPageSize, bytes.size() - kKvPageSize, std::string(bytes.size() - kKvPageSize, '\x77'));
     }
     write_file(dir.file("kv.db"), bytes);
     for (int round = 1; round <= 2; ++round) {
@@ -113,7 +114,7 @@ TEST(StoresTest, ADamagedCacheIsSetAside) {
 
 TEST(StoresTest, ANewerSchemaIsRefused) {
   const SystemClock clock;
-  for (const auto& [name, ours] : {std::pair("memory.db", "version 1"), std::pair("kv.db", "version 2")}) {
+  for (const auto& [name, ours] : {std::pair("memory.db", "version 1"), std::pair("kv.db", "version 3")}) {
     const TempDir dir;
     { ASSERT_OK(Stores::open(dir.path(), clock).status()); }
     {
