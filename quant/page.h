@@ -1,4 +1,4 @@
-// The page: the unit of memory, of views and of disk. Bytes in memory and on disk are the same (docs/page-format.md).
+// The page: the unit of memory and of views (docs/page-format.md). On disk pages lie encoded: quant/rest.h.
 //
 // header (96 bytes, little endian) | per KV head: key scales, value scales, key offsets, value offsets, key mean | to a
 // multiple of 64 bytes | per KV head: key codes, value codes, each at a multiple of 64 bytes and laid out by

@@ -28,15 +28,24 @@ Result<std::shared_ptr<SegmentChoice>> shared_choice(const ArmContext& context, 
 }
 
 // Page groups of the whole history, in trunk order.
-struct Memory {
+class Memory {
+ public:
   std::vector<retrieval::PageGroup> groups;
   double seconds = 0;
 
-  size_t bytes() const {
+  // As they lie in kv.db, each in a row of its own.
+  Result<size_t> bytes_at_rest() const {
     size_t sum = 0;
-    for (const retrieval::PageGroup& group : groups) sum += group.chunk->buffer->size();
+    for (const retrieval::PageGroup& group : groups) {
+      RECALLD_ASSIGN_OR_RETURN(const std::vector<std::byte> packed, cache::pack_chunk(*group.chunk));
+      sum += packed.size() + kRowBytes;
+    }
     return sum;
   }
+
+ private:
+  // Of a chunk's row: its pad, half an overflow page, and its entry in the list of chunks (docs/storage.md).
+  static constexpr size_t kRowBytes = 1670;
 };
 
 Result<cache::CodecPlan> plan_of(const std::string& codec, size_t n_layers) {
@@ -100,7 +109,7 @@ class OurArm final : public Arm {
   const std::string& name() const override { return name_; }
   int budget() const override { return budget_; }
   std::string settings() const override {
-    return "2 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
+    return "3 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
   }
 
   Result<BuildCost> build(const ArmContext& context) override {
@@ -116,7 +125,8 @@ class OurArm final : public Arm {
           RECALLD_RETURN_IF_ERROR(code_pages(context, options_, coded.get()));
           return coded;
         }));
-    return BuildCost{static_cast<int64_t>(context.history->tokens.size()), memory_->bytes() + choice_->bytes_held(),
+    RECALLD_ASSIGN_OR_RETURN(const size_t at_rest, memory_->bytes_at_rest());
+    return BuildCost{static_cast<int64_t>(context.history->tokens.size()), at_rest + choice_->bytes_held(),
                      memory_->seconds};
   }
 
