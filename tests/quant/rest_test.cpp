@@ -89,6 +89,57 @@ TEST(Rest, LayersOfDifferentCodecsComeBack) {
   round_trip(make_chunk({"none16", "turboquant-4", "turboquant-k3v2", "turboquant-2-plain"}, {.n_layers = 9}));
 }
 
+// One page of any formats, with codes and halves drawn by chance.
+AlignedBuffer random_page(const CodecTag& codec, int n_tokens, int head_dim, unsigned seed) {
+  std::mt19937 random(seed);
+  PageMeta meta;
+  meta.n_kv_heads = 2;
+  meta.head_dim = head_dim;
+  meta.n_tokens = n_tokens;
+  AlignedBuffer page(page_bytes(codec, meta.n_kv_heads, head_dim, n_tokens));
+  const int padded = kernels::padded_tokens(n_tokens);
+  const auto fill = [&](bool keys, const kernels::SideFormat& format, uint8_t* codes, uint16_t* scales,
+                        uint16_t* offsets) {
+    for (int row = 0; row < format.n_scales(); ++row)
+      for (int t = 0; t < n_tokens; ++t) scales[row * padded + t] = static_cast<uint16_t>(random());
+    for (int t = 0; offsets != nullptr && t < n_tokens; ++t) offsets[t] = static_cast<uint16_t>(random());
+    for (int band = 0, dim = 0; band < format.stored_bands(); ++band)
+      for (const int end = dim + format.bands[band].n_dims; dim < end; ++dim)
+        for (int t = 0; t < n_tokens; ++t)
+          (keys ? kernels::set_k_code : kernels::set_v_code)(
+              codes, padded, format, t, dim, static_cast<int>(random() % (1U << format.bands[band].bits)));
+  };
+  for (int head = 0; head < meta.n_kv_heads; ++head) {
+    const PageSections to = page_sections(codec, meta, head, page.span());
+    fill(true, kernels::resolve(codec.k, head_dim), to.k, to.k_scale, to.k_offset);
+    fill(false, kernels::resolve(codec.v, head_dim), to.v, to.v_scale, to.v_offset);
+    for (int j = 0; to.k_mean != nullptr && j < head_dim; ++j) to.k_mean[j] = static_cast<uint16_t>(random());
+  }
+  write_page_header(codec, meta, page.span());
+  return page;
+}
+
+TEST(Rest, BandsGridsAndOffsetsComeBack) {
+  kernels::SideFormat bands;
+  bands.n_bands = 3;
+  bands.bands[0] = {4, 16};
+  bands.bands[1] = {2, 32};
+  bands.bands[2] = {0, 16};
+  kernels::SideFormat split = kernels::one_band(3, 16);
+  split.n_bands = 2;
+  split.bands[1] = {2, 48};
+  split.scale_per_band = true;
+  const std::vector<kernels::SideFormat> formats{bands, split, kernels::affine_band(2), kernels::affine_band(4),
+                                                 kernels::one_band(16)};
+  unsigned seed = 0;
+  for (const auto& k : formats)
+    for (const auto& v : formats)
+      for (const int tokens : {1, 33, 256}) {
+        CodecTag codec{.id = 9, .k = k, .v = v, .flags = k.halves() ? uint16_t{0} : kFlagCentred};
+        round_trip(random_page(codec, tokens, 64, ++seed));
+      }
+}
+
 TEST(Rest, GaussianCodesTakeTheirEntropy) {
   // Of independent rows: no context helps, and centred keys have no mean to speak of.
   const Shape shape{.n_tokens = 256, .head_dim = 128, .n_kv_heads = 4, .n_layers = 4};
