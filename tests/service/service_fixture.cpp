@@ -102,12 +102,13 @@ std::vector<Message> ServiceTest::talk(int turns, const std::string& secret) {
 }
 
 MemoryInfo ServiceTest::settle(const std::string& session, const std::string& principal) {
-  for (int i = 0; i < 3000; ++i) {
+  // The test's own time limit comes first, on whatever machine and under whatever instrumentation.
+  for (int i = 0; i < 12000; ++i) {
     const MemoryInfo info = service_->memory(principal, session).value();
     if (info.state == "ready" && info.tokens_pending == 0) return info;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  ADD_FAILURE() << "the session was not read in five minutes";
+  ADD_FAILURE() << "the session was not read in twenty minutes";
   return {};
 }
 
