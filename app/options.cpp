@@ -27,6 +27,7 @@ daemon::ServiceOptions service_options(const daemon::Config& config) {
   options.encoder_path = config.text("memory.encoder");
   options.data_dir = config.text("memory.data_dir");
   options.codec = config.text("memory.codec");
+  options.calibration = config.text("memory.calibration");
   options.block_tokens = number("memory.block_tokens");
   options.page_tokens = number("memory.page_tokens");
   options.recent_tokens = number("memory.recent_tokens");
@@ -90,8 +91,7 @@ Status check_config(const daemon::Config& config, api::KeyRing* keys) {
   const bool hex = std::ranges::all_of(sha256, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
   if (!sha256.empty() && (sha256.size() != 64 || !hex))
     return invalid_argument("model.sha256 must be 64 lower-case hexadecimal digits");
-  if (const auto codec = quant::make_codec(config.text("memory.codec")); !codec.ok())
-    return codec.status().with_context("memory.codec");
+  RECALLD_RETURN_IF_ERROR(quant::check_codec_name(config.text("memory.codec")).with_context("memory.codec"));
   if (const std::string& file = config.text("server.api_keys_file"); !file.empty())
     RECALLD_RETURN_IF_ERROR(keys->load(file).with_context("server.api_keys_file"));
   return api::check_listen(config.list("server.listen"), keys->required());

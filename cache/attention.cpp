@@ -45,6 +45,7 @@ void LayerPlan::append(const LayerShape& shape, const Page& page) {
   for (int index = 0; index < page.meta().n_kv_heads; ++index) {
     const size_t head = first_head + static_cast<size_t>(index);
     kernels::PageSlice slice = page.view().slice(index);
+    if (const uint16_t* mean = page.codec().key_mean(static_cast<int>(head)); mean != nullptr) slice.k_mean = mean;
     slice.view_start = start;
     slice.variant = static_cast<int32_t>(variant - variants_.begin());
     slice.space = static_cast<int32_t>(space - spaces_.begin());

@@ -7,7 +7,7 @@
 
 namespace recalld::cache {
 
-Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
+Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint, const CodecPlan& plan) {
   auto chunk = std::make_shared<Chunk>();
   chunk->buffer = std::make_shared<const PooledBuffer>(std::move(buffer));
   std::span<const std::byte> rest = chunk->buffer->span();
@@ -19,7 +19,10 @@ Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
       return failed_precondition("page of layer " + std::to_string(page.meta.layer) +
                                  " was made by another model or other settings (fingerprint " +
                                  page.meta.fingerprint.hex() + ", expected " + fingerprint.hex() + ")");
-    if (codec == nullptr || codec->tag() != page.codec) {
+    const auto layer = static_cast<size_t>(page.meta.layer);
+    if (layer < plan.layers.size() && plan.layers[layer]->tag() == page.codec) {
+      codec = plan.layers[layer];
+    } else if (codec == nullptr || codec->tag() != page.codec) {
       RECALLD_ASSIGN_OR_RETURN(codec, quant::codec_for(page.codec));
     }
     chunk->pages.push_back(std::make_shared<Page>(chunk->buffer, page, codec));
@@ -31,11 +34,12 @@ Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint) {
 
 Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk) { return quant::encode_rest(chunk.buffer->span()); }
 
-Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool) {
+Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool,
+                              const CodecPlan& plan) {
   RECALLD_ASSIGN_OR_RETURN(const quant::RestInfo info, quant::inspect_rest(packed));
   RECALLD_ASSIGN_OR_RETURN(PooledBuffer buffer, pool.allocate(info.resident_bytes));
   RECALLD_RETURN_IF_ERROR(quant::decode_rest(packed, buffer.span()));
-  return open_chunk(std::move(buffer), fingerprint);
+  return open_chunk(std::move(buffer), fingerprint, plan);
 }
 
 Result<ChunkPtr> encode_chunk(const CacheShape& shape, const CodecPlan& plan, quant::PageMeta meta,

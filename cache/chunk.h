@@ -24,15 +24,17 @@ using ChunkPtr = std::shared_ptr<const Chunk>;
 
 // Takes a loaded buffer apart: every page is verified (checksum, ranges) and must carry `fingerprint`, and the pages
 // must fill the buffer. kCorrupt names what is wrong; kFailedPrecondition when only the fingerprint differs (other
-// model, settings or codec): both mean that the chunk is a miss.
-Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint);
+// model, settings or codec): both mean that the chunk is a miss. Pages get the plan's codec of their layer where it wrote
+// them, and else the one of their tag.
+Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint, const CodecPlan& plan = {});
 
 // The chunk's bytes at rest. Errors as quant::encode_rest.
 Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk);
 
 // The chunk that pack_chunk made `packed` of, in new memory of the pool. Errors as open_chunk, and kResourceExhausted
 // when the pool has no room.
-Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool);
+Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool,
+                              const CodecPlan& plan = {});
 
 // What of K and V a page is made from: fills k and v, [n_tokens][n_kv_heads][head_dim] f32 of one layer.
 using RowReader = std::function<Status(int layer, float* k, float* v)>;

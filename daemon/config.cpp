@@ -43,6 +43,8 @@ std::string variable(const Environment& environment, const std::string& name) {
   return found == environment.end() ? "" : found->second;
 }
 
+}  // namespace
+
 std::string default_data_dir(const Environment& environment) {
   // With several directories systemd separates them by colons; the first is ours.
   const std::string state = variable(environment, "STATE_DIRECTORY");
@@ -52,6 +54,8 @@ std::string default_data_dir(const Environment& environment) {
   const std::string home = variable(environment, "HOME");
   return home.empty() ? "" : home + "/.local/share/recalld";
 }
+
+namespace {
 
 Status wrong(const Setting& setting, const std::string& origin, const std::string& shown) {
   const std::string allowed = allowed_values(setting);

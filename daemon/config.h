@@ -54,6 +54,9 @@ Result<Config> load_config(const ConfigSources& sources);
 // ~/.config/recalld/config.toml (or under XDG_CONFIG_HOME) and /etc/recalld/config.toml.
 std::vector<std::string> default_config_files(const std::map<std::string, std::string>& environment);
 
+// $STATE_DIRECTORY, else recalld in $XDG_DATA_HOME or ~/.local/share; empty when none of them is known.
+std::string default_data_dir(const std::map<std::string, std::string>& environment);
+
 // "512MiB", "2GB", "4096" to bytes; "250ms", "10s", "5m", "1h", "2.5" (seconds) to milliseconds. None when it is not
 // one, negative, or too large.
 std::optional<int64_t> parse_size(std::string_view text);

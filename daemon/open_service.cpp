@@ -6,7 +6,9 @@
 #include <fstream>
 #include <random>
 
+#include "daemon/calibration_texts.h"
 #include "daemon/engine_service.h"
+#include "episodes/calibration/calibrate.h"
 #include "runtime/gguf_encoder.h"
 
 namespace recalld::daemon {
@@ -39,6 +41,26 @@ Status check_sha256(const ServiceOptions& options) {
                  " as configured: the file is damaged or another one; fetch it again or correct model.sha256");
 }
 
+// The calibration that the configured codec needs; null when it needs none.
+Result<std::shared_ptr<const quant::Calibration>> find_calibration(const ServiceOptions& options,
+                                                                   const runtime::Model& model, const EventLog& log) {
+  std::shared_ptr<const quant::Calibration> calibration;
+  if (!quant::needs_calibration(options.codec)) return calibration;
+  const std::string path = options.calibration.empty()
+                               ? calibration_path(options.data_dir, model.fingerprint().hex())
+                               : options.calibration;
+  auto loaded = quant::load_calibration(path);
+  if (loaded.status().code() == StatusCode::kNotFound)
+    return failed_precondition("memory.codec " + options.codec + " needs a calibration of the model, and there is no " +
+                               path + "; make it with: recallctl calibrate " + options.model_path + " --out " + path);
+  if (!loaded.ok()) return loaded.status();
+  RECALLD_RETURN_IF_ERROR(
+      quant::check_calibration(**loaded, model.fingerprint(), episodes::layer_dims(model.cache_shape()))
+          .with_context(path));
+  log(LogLevel::kInfo, "calibration " + path);
+  return loaded;
+}
+
 }  // namespace
 
 episodes::TrunkOptions trunk_options(const ServiceOptions& options, int32_t window) {
@@ -67,8 +89,10 @@ Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, con
   engine_options.threads = options.threads;
   engine_options.context = options.context;
   RECALLD_ASSIGN_OR_RETURN(auto engine, runtime::Engine::create(model, engine_options));
-  RECALLD_ASSIGN_OR_RETURN(const auto codec, quant::make_codec(options.codec));
-  cache::CodecPlan plan{std::vector(model->cache_shape().layers.size(), codec)};
+  RECALLD_ASSIGN_OR_RETURN(const auto calibration, find_calibration(options, *model, log));
+  cache::CodecPlan plan;
+  RECALLD_ASSIGN_OR_RETURN(
+      plan.layers, quant::make_codecs(options.codec, model->cache_shape().layers.size(), calibration.get()));
 
   RECALLD_RETURN_IF_ERROR(
       episodes::check_trunk_options(trunk_options(options, engine->context())).with_context("memory settings"));

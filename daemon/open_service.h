@@ -27,6 +27,7 @@ struct ServiceOptions {
   std::string encoder_path;  // GGUF of the text encoder; empty: the model's own states
   std::string data_dir;
   std::string codec = "turboquant-4";
+  std::string calibration;  // file for codecs that need one; empty: calibration_path() in data_dir
   int32_t block_tokens = 256;
   int32_t page_tokens = 256;
   int32_t recent_tokens = 128;

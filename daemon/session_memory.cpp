@@ -37,7 +37,8 @@ Status SessionMemory::make_trunk() {
 
 Result<cache::ChunkPtr> SessionMemory::load_stored(int32_t index) {
   RECALLD_ASSIGN_OR_RETURN(const AlignedBuffer packed, context_.stores->kv().load_chunk(session_, index));
-  return cache::unpack_chunk(packed.span(), trunk_->options().fingerprint, *context_.pool);
+  const episodes::TrunkOptions& options = trunk_->options();
+  return cache::unpack_chunk(packed.span(), options.fingerprint, *context_.pool, options.plan);
 }
 
 Result<std::unique_ptr<SessionMemory>> SessionMemory::open(const MemoryContext& context, const std::string& session,

@@ -168,7 +168,12 @@ constexpr auto kSettings = std::to_array<Setting>({
     {.key = "memory.codec",
      .type = kText,
      .fallback = "turboquant-4",
-     .help = "How remembered keys and values are coded: none16, turboquant-4, -3, -2, -k4v3, -k4v2 or -k3v2."},
+     .help = "How remembered keys and values are coded: none16, turboquant-4, -3, -2, -k4v3, -k4v2 or "
+             "-k3v2; and with a calibration of the model (recallctl calibrate) calibrated-4, -3, -2.5, -2 or oscar-2."},
+    {.key = "memory.calibration",
+     .type = kPath,
+     .zero_means = "the model's own in calibrations/ of memory.data_dir, where recallctl calibrate puts it",
+     .help = "The file of the model's calibration, for codecs that need one."},
     {.key = "memory.block_tokens",
      .type = kInteger,
      .fallback = "256",

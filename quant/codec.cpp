@@ -1,11 +1,16 @@
 #include "quant/codec.h"
 
+#include <algorithm>
+
+#include "quant/calibrated.h"
 #include "quant/none16.h"
+#include "quant/oscar.h"
 #include "quant/turboquant.h"
 
 namespace recalld::quant {
 namespace {
 
+constexpr std::string_view kCalibrated = "calibrated-";
 constexpr struct { int k_bits, v_bits; } kWidths[] = {{4, 4}, {3, 3}, {2, 2}, {4, 3}, {4, 2}, {3, 2}};
 
 std::vector<std::shared_ptr<const Codec>> all_codecs() {
@@ -47,6 +52,52 @@ std::vector<std::string> codec_names() {
   std::vector<std::string> names;
   for (const auto& codec : all_codecs()) names.push_back(codec->name());
   return names;
+}
+
+
+std::vector<std::string> calibrated_codec_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : kPresets) names.push_back(std::string(kCalibrated) + preset.name);
+  names.emplace_back("oscar-2");
+  return names;
+}
+
+bool needs_calibration(std::string_view name) {
+  const std::vector<std::string> names = calibrated_codec_names();
+  return std::ranges::find(names, name) != names.end();
+}
+
+Status check_codec_name(std::string_view name) {
+  if (needs_calibration(name)) return ok_status();
+  const Status status = make_codec(name).status();
+  if (status.ok()) return status;
+  std::string message = status.message();
+  for (const std::string& more : calibrated_codec_names()) message += ", " + more;
+  return invalid_argument(message);
+}
+
+Result<std::vector<std::shared_ptr<const Codec>>> make_codecs(std::string_view name, size_t n_layers,
+                                                              const Calibration* calibration) {
+  RECALLD_RETURN_IF_ERROR(check_codec_name(name));
+  if (!needs_calibration(name)) {
+    RECALLD_ASSIGN_OR_RETURN(const auto codec, make_codec(name));
+    return std::vector(n_layers, codec);
+  }
+  if (calibration == nullptr)
+    return failed_precondition("the codec " + std::string(name) +
+                               " needs a calibration of the model; make one with: recallctl calibrate MODEL");
+  if (calibration->layers.size() != n_layers)
+    return invalid_argument("a calibration of " + std::to_string(calibration->layers.size()) +
+                            " layers for a model of " + std::to_string(n_layers));
+  std::vector<std::shared_ptr<const Codec>> codecs;
+  for (size_t layer = 0; layer < n_layers; ++layer) {
+    const int index = static_cast<int>(layer);
+    RECALLD_ASSIGN_OR_RETURN(auto codec, name == "oscar-2" ? make_oscar(*calibration, index)
+                                                           : make_calibrated(*calibration, index,
+                                                                             name.substr(kCalibrated.size())));
+    codecs.push_back(std::move(codec));
+  }
+  return codecs;
 }
 
 }  // namespace recalld::quant

@@ -52,16 +52,35 @@ class Codec {
 
   // acc: [n_rows][head_dim] in the coded basis, to the plain basis in place.
   virtual void restore_outputs(int layer, int head, int head_dim, int n_rows, float* acc) const = 0;
+
+  // The mean that keys of this head are coded less, where it is the codec's own and does not stand in the pages:
+  // [head_dim] halves in the coded basis, for PageSlice::k_mean. nullptr for none. Lives as long as the codec.
+  virtual const uint16_t* key_mean(int /*head*/) const { return nullptr; }
 };
 
-// "none16", "turboquant-4|3|2", "turboquant-k4v3|k4v2|k3v2", each optionally with "-plain" (no key centring).
-// kInvalidArgument, listing the known names, for anything else.
+// Codecs that are the same for every model: "none16", "turboquant-4|3|2", "turboquant-k4v3|k4v2|k3v2", each optionally
+// with "-plain" (no key centring). kInvalidArgument, listing the known names, for anything else.
 Result<std::shared_ptr<const Codec>> make_codec(std::string_view name);
 
-// The codec that wrote a page, from its tag. kUnsupported for an unknown id or version.
+// The codec that wrote a page, from its tag. kUnsupported for an unknown id or version, and for codecs that need a
+// calibration: those come from make_codecs().
 Result<std::shared_ptr<const Codec>> codec_for(const CodecTag& tag);
 
 // All names make_codec accepts.
 std::vector<std::string> codec_names();
+
+struct Calibration;
+
+// "calibrated-2|2.5|3|4" and "oscar-2": made from a calibration of the model (quant/calibration.h).
+std::vector<std::string> calibrated_codec_names();
+bool needs_calibration(std::string_view name);
+
+// kInvalidArgument, listing all names, unless `name` is of codec_names() or calibrated_codec_names().
+Status check_codec_name(std::string_view name);
+
+// One codec for each layer of a model, of any name. kFailedPrecondition, naming the remedy, when the name needs a
+// calibration and there is none (nullptr); kInvalidArgument when it has another number of layers.
+Result<std::vector<std::shared_ptr<const Codec>>> make_codecs(std::string_view name, size_t n_layers,
+                                                              const Calibration* calibration);
 
 }  // namespace recalld::quant

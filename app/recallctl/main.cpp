@@ -6,6 +6,7 @@
 #include <fstream>
 #include <functional>
 
+#include "app/recallctl/calibrate_command.h"
 #include "app/recallctl/commands.h"
 #include "app/recallctl/exit_code.h"
 
@@ -24,6 +25,7 @@ struct Options {
   bool forget = false;
   ChatOptions chat;
   std::string session, backup_path;
+  CalibrateOptions calibrate;
   bool no_wait = false, watch = false, wait = false, evidence = false;
 };
 
@@ -119,6 +121,25 @@ void add_store_commands(CLI::App* app, Options* options, Command* chosen) {
   });
 }
 
+// Needs no daemon.
+CLI::App* add_calibrate(CLI::App* app, CalibrateOptions* options) {
+  CLI::App* calibrate = app->add_subcommand("calibrate", "Measure a model once, for the codecs calibrated-* and oscar-2");
+  calibrate->add_option("model", options->model, "GGUF file of the model")->required();
+  calibrate->add_option("--text", options->texts, "Text, NDJSON or LoCoMo JSON files to measure it on")
+      ->delimiter(',')
+      ->default_str("a story and a conversation that are built in");
+  calibrate->add_option("--out", options->out, "The file to write")
+      ->default_str("where a daemon with its default memory.data_dir looks for it");
+  calibrate->add_option("--threads", options->threads, "Threads to compute with")->check(CLI::Range(1, 1024));
+  calibrate->add_option("--tokens", options->max_tokens, "Most tokens that are read")->check(CLI::Range(256, 1 << 20));
+  return calibrate;
+}
+
+int finish(const Status& status) {
+  if (!status.ok()) std::fprintf(stderr, "error: %s\n", status.message().c_str());
+  return exit_code(status);
+}
+
 int run(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
   CLI::App app("recallctl: talk to a recalld");
@@ -134,6 +155,7 @@ int run(int argc, char** argv) {
   app.add_flag("--json", options.json, "Results as JSON, for programs");
   add_conversation_commands(&app, &options, &command);
   add_store_commands(&app, &options, &command);
+  const CLI::App* calibrate = add_calibrate(&app, &options.calibrate);
   app.footer(
       "Exit codes: 0 done, 1 refused, 2 wrong options, 3 no daemon there, 4 no or wrong key, 5 no such session,\n"
       "6 verify found damage, 130 interrupted.");
@@ -142,14 +164,13 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
+  if (calibrate->parsed()) return finish(calibrate_command(options.calibrate));
   auto api = connect(options);
   if (!api.ok()) {
     std::fprintf(stderr, "error: %s\n", api.status().message().c_str());
     return kExitUsage;
   }
-  const Status status = command(*api, options);
-  if (!status.ok()) std::fprintf(stderr, "error: %s\n", status.message().c_str());
-  return exit_code(status);
+  return finish(command(*api, options));
 }
 
 }  // namespace

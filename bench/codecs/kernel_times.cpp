@@ -103,6 +103,7 @@ class CodedLayers {
           const auto view = quant::parse_page(pages_[layer * pages_per_layer() + page].span());
           if (!view.ok()) throw std::runtime_error(view.status().to_string());
           slices.push_back(view->slice(head));
+          slices.back().k_mean = codec_.key_mean(head) != nullptr ? codec_.key_mean(head) : slices.back().k_mean;
           slices.back().view_start = static_cast<int32_t>(page) * shape_.page_tokens;
         }
       }

@@ -1,0 +1,99 @@
+#include "app/recallctl/calibrate_command.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "daemon/calibration_texts.h"
+#include "daemon/config.h"
+#include "episodes/calibration/calibrate.h"
+#include "runtime/tokenizer.h"
+
+namespace recalld::recallctl {
+namespace {
+
+std::string default_path(const std::string& fingerprint) {
+  std::map<std::string, std::string> environment;
+  for (const char* name : {"STATE_DIRECTORY", "XDG_DATA_HOME", "HOME"})
+    if (const char* value = std::getenv(name); value != nullptr) environment[name] = value;
+  const std::string data_dir = daemon::default_data_dir(environment);
+  return data_dir.empty() ? "" : daemon::calibration_path(data_dir, fingerprint);
+}
+
+Result<std::vector<std::string>> texts_of(const CalibrateOptions& options) {
+  if (options.texts.empty()) return daemon::builtin_calibration_texts();
+  std::vector<std::string> texts;
+  for (const std::string& path : options.texts) {
+    RECALLD_ASSIGN_OR_RETURN(std::string text, daemon::read_calibration_text(path));
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+std::string names_of(const CalibrateOptions& options) {
+  if (options.texts.empty()) return "built in";
+  std::string names;
+  for (const std::string& path : options.texts)
+    names += (names.empty() ? "" : ", ") + std::filesystem::path(path).filename().string();
+  return names;
+}
+
+// One line that is written over on a terminal; a line for each tenth elsewhere.
+class ProgressLine {
+ public:
+  void show(double done, const std::string& doing) {
+    const int percent = static_cast<int>(std::floor(done * 100));
+    if (terminal_) {
+      std::fprintf(stderr, "\r\033[K%3d %% %s", percent, doing.c_str());
+      std::fflush(stderr);
+    } else if (percent / 10 != shown_) {
+      std::fprintf(stderr, "%3d %% %s\n", percent, doing.c_str());
+    }
+    shown_ = percent / 10;
+  }
+  void end() {
+    if (terminal_) std::fputs("\r\033[K", stderr);
+  }
+
+ private:
+  const bool terminal_ = isatty(STDERR_FILENO) == 1;
+  int shown_ = -1;
+};
+
+}  // namespace
+
+Status calibrate_command(const CalibrateOptions& options) {
+  runtime::ModelOptions model_options;
+  model_options.path = options.model;
+  RECALLD_ASSIGN_OR_RETURN(const auto model, runtime::Model::load(model_options));
+  const std::string out = options.out.empty() ? default_path(model->fingerprint().hex()) : options.out;
+  if (out.empty()) return invalid_argument("HOME is unknown; say where the calibration goes with --out");
+  RECALLD_ASSIGN_OR_RETURN(const std::vector<std::string> texts, texts_of(options));
+  runtime::EngineOptions engine_options;
+  engine_options.threads = options.threads;
+  RECALLD_ASSIGN_OR_RETURN(const auto engine, runtime::Engine::create(model, engine_options));
+  const runtime::Tokenizer tokenizer(model);
+  std::vector<std::vector<int32_t>> tokens;
+  for (const std::string& text : texts) {
+    std::vector<int32_t>& to = tokens.emplace_back(tokenizer.prompt_start());
+    const std::vector<int32_t> body = tokenizer.tokenize(text);
+    to.insert(to.end(), body.begin(), body.end());
+  }
+  episodes::CalibrationOptions calibration_options;
+  calibration_options.max_tokens = options.max_tokens;
+  ProgressLine line;
+  const auto calibration =
+      episodes::calibrate(*engine, tokens, names_of(options), calibration_options,
+                          [&](double done, const std::string& doing) { line.show(done, doing); });
+  line.end();
+  if (!calibration.ok()) return calibration.status();
+  RECALLD_RETURN_IF_ERROR(quant::save_calibration(**calibration, out));
+  std::printf("%s\n", out.c_str());
+  return ok_status();
+}
+
+}  // namespace recalld::recallctl

@@ -1,0 +1,22 @@
+// recallctl calibrate: the one command that runs a model itself instead of asking the daemon.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace recalld::recallctl {
+
+struct CalibrateOptions {
+  std::string model;               // GGUF
+  std::vector<std::string> texts;  // files; empty: what is built in
+  std::string out;                 // empty: where the daemon looks for it
+  int threads = 1;
+  int max_tokens = 8192;
+};
+
+// Shows its progress on standard error and prints the file's name.
+Status calibrate_command(const CalibrateOptions& options);
+
+}  // namespace recalld::recallctl

@@ -1,0 +1,37 @@
+// Makes a calibration (quant/calibration.h) of a model from a text: the text is read in pieces, moments of Q, K and V
+// are summed up, maps follow from them, and the bits of each preset are chosen by errors measured on the last piece
+// with maps made from the others. At the end the maps are made again from all pieces.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quant/calibration.h"
+#include "runtime/engine.h"
+
+namespace recalld::episodes {
+
+struct CalibrationOptions {
+  // Tokens read at once. Memory: 4 bytes for each number of Q, K and V of a piece, in all layers (240 MB for 2,048
+  // tokens of SmolLM2-135M).
+  int32_t piece_tokens = 2048;
+  int32_t max_tokens = 8192;  // of all texts together, equal parts of each
+  double damping = 0.01;
+};
+
+// done: 0 to 1.
+using CalibrationProgress = std::function<void(double done, const std::string& doing)>;
+
+// A text is one document, from its first token. names: for people, kept in the file.
+// kInvalidArgument when all texts together have fewer than 256 tokens.
+Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& engine,
+                                                            const std::vector<std::vector<int32_t>>& texts,
+                                                            const std::string& names, const CalibrationOptions& options,
+                                                            const CalibrationProgress& progress);
+
+// For quant::check_calibration.
+std::vector<quant::LayerDims> layer_dims(const cache::CacheShape& shape);
+
+}  // namespace recalld::episodes

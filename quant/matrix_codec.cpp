@@ -1,0 +1,130 @@
+#include "quant/matrix_codec.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/decode.h"
+
+namespace recalld::quant {
+namespace {
+
+constexpr float kLargestHalf = 65504.0F;
+
+// out = rows mapped, [n_rows][d]; `in` rows are `stride` floats apart. Sums go over the inputs in ascending order, so a
+// row's result does not depend on the others. in may be out when stride is d.
+void apply(int d, const std::vector<float>& by_input, int n_rows, const float* in, size_t stride, float* out) {
+  float row[kernels::kMaxHeadDim];
+  const auto width = static_cast<size_t>(d);
+  for (int r = 0; r < n_rows; ++r) {
+    std::copy_n(in + static_cast<size_t>(r) * stride, d, row);
+    float* to = out + static_cast<size_t>(r) * width;
+    std::fill_n(to, d, 0.0F);
+    for (size_t j = 0; j < width; ++j) {
+      const float* from = by_input.data() + j * width;
+      const float factor = row[j];
+      for (size_t i = 0; i < width; ++i) to[i] += from[i] * factor;
+    }
+  }
+}
+
+// The rows of one head, made safe before a map spreads what is in them.
+void gather(int d, int n_rows, const float* rows, size_t stride, float* out) {
+  for (int r = 0; r < n_rows; ++r)
+    for (int i = 0; i < d; ++i) {
+      const float value = rows[static_cast<size_t>(r) * stride + static_cast<size_t>(i)];
+      *out++ = std::isfinite(value) ? std::clamp(value, -kLargestHalf, kLargestHalf) : 0.0F;
+    }
+}
+
+std::vector<float> transposed(int d, const std::vector<float>& matrix) {
+  std::vector<float> out(matrix.size());
+  const auto n = static_cast<size_t>(d);
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < n; ++j) out[j * n + i] = matrix[i * n + j];
+  return out;
+}
+
+}  // namespace
+
+MatrixCodec::MatrixCodec(MatrixCodecOptions options, std::vector<MatrixMaps> maps)
+    : options_(std::move(options)), maps_(std::move(maps)) {}
+
+size_t MatrixCodec::page_bytes(int n_kv_heads, int head_dim, int n_tokens) const {
+  return quant::page_bytes(options_.tag, n_kv_heads, head_dim, n_tokens);
+}
+
+Status MatrixCodec::check_meta(const PageMeta& meta) const {
+  if (meta.layer == options_.layer && meta.head_dim == options_.head_dim &&
+      (maps_.size() == 1 || maps_.size() == static_cast<size_t>(meta.n_kv_heads)))
+    return ok_status();
+  return invalid_argument(options_.name + " of layer " + std::to_string(options_.layer) + " (" +
+                          std::to_string(maps_.size()) + " maps of " + std::to_string(options_.head_dim) +
+                          " dims) got a page of layer " + std::to_string(meta.layer) + " with " +
+                          std::to_string(meta.n_kv_heads) + " heads of " + std::to_string(meta.head_dim));
+}
+
+Status MatrixCodec::encode_page(const PageMeta& meta, const float* k, const float* v, std::span<std::byte> out) const {
+  RECALLD_RETURN_IF_ERROR(check_page(options_.tag, meta, out.size()));
+  RECALLD_RETURN_IF_ERROR(check_meta(meta));
+  std::ranges::fill(out, std::byte{0});
+  const int d = meta.head_dim;
+  const kernels::EncodeSpec k_spec{kernels::resolve(options_.tag.k, d), options_.k_rule, nullptr, d, options_.k_clip};
+  const kernels::EncodeSpec v_spec{kernels::resolve(options_.tag.v, d), options_.v_rule, nullptr, d, options_.v_clip};
+  const auto width = static_cast<size_t>(d);
+  const size_t stride = static_cast<size_t>(meta.n_kv_heads) * width;
+  std::vector<float> rows(static_cast<size_t>(meta.n_tokens) * width);
+  for (int head = 0; head < meta.n_kv_heads; ++head) {
+    const MatrixMaps& map = maps(head);
+    const PageSections to = page_sections(options_.tag, meta, head, out);
+    const size_t first = static_cast<size_t>(head) * width;
+    gather(d, meta.n_tokens, k + first, stride, rows.data());
+    apply(d, map.k_encode, meta.n_tokens, rows.data(), width, rows.data());
+    kernels::encode_keys(k_spec, meta.n_tokens, rows.data(), width, map.k_mean.empty() ? nullptr : map.k_offset.data(),
+                         {to.k, to.k_scale, to.k_offset});
+    gather(d, meta.n_tokens, v + first, stride, rows.data());
+    apply(d, map.v_encode, meta.n_tokens, rows.data(), width, rows.data());
+    kernels::encode_values(v_spec, meta.n_tokens, rows.data(), width, {to.v, to.v_scale, to.v_offset});
+  }
+  write_page_header(options_.tag, meta, out);
+  return ok_status();
+}
+
+Status MatrixCodec::decode_page(const PageView& page, float* k, float* v) const {
+  if (!(page.codec == options_.tag)) return invalid_argument(options_.name + ": the page was written by another codec");
+  RECALLD_RETURN_IF_ERROR(check_meta(page.meta));
+  const int d = page.meta.head_dim;
+  const auto width = static_cast<size_t>(d);
+  const size_t stride = static_cast<size_t>(page.meta.n_kv_heads) * width;
+  std::vector<float> rows(static_cast<size_t>(page.meta.n_tokens) * width);
+  const auto scatter = [&](const std::vector<float>& by_input, float* to) {
+    apply(d, by_input, page.meta.n_tokens, rows.data(), width, rows.data());
+    for (size_t token = 0; token < static_cast<size_t>(page.meta.n_tokens); ++token)
+      std::copy_n(rows.data() + token * width, width, to + token * stride);
+  };
+  for (int head = 0; head < page.meta.n_kv_heads; ++head) {
+    const MatrixMaps& map = maps(head);
+    kernels::PageSlice slice = page.slice(head);
+    slice.k_mean = key_mean(head);
+    const size_t first = static_cast<size_t>(head) * width;
+    kernels::decode_keys(slice, d, rows.data(), width);
+    scatter(transposed(d, map.k_query), k + first);
+    kernels::decode_values(slice, d, rows.data(), width);
+    scatter(map.v_restore, v + first);
+  }
+  return ok_status();
+}
+
+void MatrixCodec::transform_queries(int, int head, int head_dim, int n_rows, const float* q, float* out) const {
+  apply(head_dim, maps(head).k_query, n_rows, q, static_cast<size_t>(head_dim), out);
+}
+
+void MatrixCodec::restore_outputs(int, int head, int head_dim, int n_rows, float* acc) const {
+  apply(head_dim, maps(head).v_restore, n_rows, acc, static_cast<size_t>(head_dim), acc);
+}
+
+const uint16_t* MatrixCodec::key_mean(int head) const {
+  const std::vector<uint16_t>& mean = maps(head).k_mean;
+  return mean.empty() ? nullptr : mean.data();
+}
+
+}  // namespace recalld::quant

@@ -1,0 +1,74 @@
+#include "quant/oscar.h"
+
+#include <bit>
+#include <cmath>
+
+namespace recalld::quant {
+namespace {
+
+constexpr int kBits = 2;
+// Keeps the eigenvectors of a rank-deficient target orthogonal; they do not depend on it otherwise.
+constexpr double kDamping = 1e-6;
+
+int reversed_bits(int value, int n) {
+  int out = 0;
+  for (int bit = 1; bit < n; bit *= 2) out = out * 2 + ((value & bit) != 0 ? 1 : 0);
+  return out;
+}
+
+}  // namespace
+
+Matrix oscar_rotation(int n, const Matrix& target) {
+  const Eigen eigen = symmetric_eigen(n, damped(n, target, kDamping));
+  const auto size = static_cast<size_t>(n);
+  // U's column c is the eigenvector of the c-th smallest eigenvalue.
+  Matrix u(size * size), hp(size * size);
+  for (size_t row = 0; row < size; ++row)
+    for (size_t c = 0; c < size; ++c) u[row * size + c] = eigen.vectors[(size - 1 - c) * size + row];
+  // perm[bitrev(i)] = sorted[i], sorted by descending eigenvalue: n - 1 - i. Column j of H P is column perm[j] of H.
+  for (int i = 0; i < n; ++i) {
+    const auto column = static_cast<size_t>(reversed_bits(i, n));
+    for (int row = 0; row < n; ++row) {
+      const bool odd = std::popcount(static_cast<unsigned>(row & (n - 1 - i))) % 2 != 0;
+      hp[static_cast<size_t>(row) * size + column] = (odd ? -1.0 : 1.0) / std::sqrt(static_cast<double>(n));
+    }
+  }
+  return multiply(n, u, hp);
+}
+
+Result<std::shared_ptr<const Codec>> make_oscar(const Calibration& calibration, int layer) {
+  if (layer < 0 || static_cast<size_t>(layer) >= calibration.layers.size())
+    return invalid_argument("layer " + std::to_string(layer) + " of a calibration of " +
+                            std::to_string(calibration.layers.size()));
+  const LayerCalibration& from = calibration.layers[static_cast<size_t>(layer)];
+  if (!std::has_single_bit(static_cast<unsigned>(from.head_dim)))
+    return unsupported("oscar-2 needs a head_dim that is a power of two, not " + std::to_string(from.head_dim));
+  MatrixCodecOptions options;
+  options.name = "oscar-2";
+  options.layer = layer;
+  options.head_dim = from.head_dim;
+  options.tag.id = kOscarId;
+  options.tag.k = kernels::affine_band(kBits, from.head_dim);
+  options.tag.v = kernels::affine_band(kBits, from.head_dim);
+  options.tag.parameter = calibration.digest.low;
+  options.k_clip = kOscarKeyClip;
+  options.v_clip = kOscarValueClip;
+  Digester digester;
+  digester.add("oscar");
+  digester.add(options.tag.version);
+  digester.add(kPageLayoutVersion);
+  digester.add(calibration.digest.hex());
+  digester.add(static_cast<uint64_t>(layer));
+  options.digest = digester.finish();
+  MatrixMaps maps;
+  maps.k_encode = from.oscar_k;
+  maps.k_query = from.oscar_k;
+  maps.v_encode = from.oscar_v;
+  maps.v_restore.resize(from.oscar_v.size());
+  const auto n = static_cast<size_t>(from.head_dim);
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < n; ++j) maps.v_restore[j * n + i] = from.oscar_v[i * n + j];
+  return std::shared_ptr<const Codec>(std::make_shared<MatrixCodec>(std::move(options), std::vector{std::move(maps)}));
+}
+
+}  // namespace recalld::quant
