@@ -6,6 +6,7 @@
 #include <functional>
 #include <stdexcept>
 
+#include "bench/codecs/kivi.h"
 #include "bench/codecs/stock_cache.h"
 #include "cache/memory_pool.h"
 #include "cache/sequence.h"
@@ -18,14 +19,23 @@ void must(const Status& status) {
   if (!status.ok()) throw std::runtime_error(status.to_string());
 }
 
+std::vector<std::shared_ptr<const quant::Codec>> codecs_of(const std::string& name, size_t n_layers,
+                                                           const quant::Calibration* calibration) {
+  if (auto kivi = make_kivi(name); kivi != nullptr) return std::vector(n_layers, std::move(kivi));
+  auto codecs = quant::make_codecs(name, n_layers, calibration);
+  must(codecs.status());
+  return std::move(codecs).value();
+}
+
 // Our cache: what is older than the recent rows lies in pages of one codec.
 class CodedSequence {
  public:
-  CodedSequence(runtime::Engine& engine, const QualitySettings& settings, const std::string& codec)
+  CodedSequence(runtime::Engine& engine, const QualitySettings& settings, const std::string& codec,
+                const quant::Calibration* calibration)
       : engine_(engine),
         settings_(settings),
         shape_(engine.model().cache_shape()),
-        coded_{std::vector(shape_.layers.size(), quant::make_codec(codec).value())},
+        coded_{codecs_of(codec, shape_.layers.size(), calibration)},
         plain_{std::vector(shape_.layers.size(), quant::make_codec("none16").value())},
         sequence_(shape_, cache::MemoryPool::create(0)) {}
 
@@ -49,8 +59,18 @@ class CodedSequence {
   void freeze(int n, const cache::CodecPlan& plan) {
     must(sequence_.freeze(n, plan, sequence_.length() - sequence_.working_tokens(), {}).status());
   }
+  size_t page_bytes() const {
+    size_t bytes = 0;
+    for (const auto& layer : sequence_.view().layers)
+      for (const cache::PagePtr& page : layer) {
+        const auto* kivi = dynamic_cast<const KiviReference*>(&page->codec());
+        const quant::PageMeta& meta = page->meta();
+        bytes += kivi != nullptr ? kivi->counted_bytes(meta.n_kv_heads, meta.head_dim, meta.n_tokens) : page->bytes();
+      }
+    return bytes;
+  }
   size_t bytes() const {
-    return sequence_.view().bytes() + static_cast<size_t>(sequence_.working_tokens()) * shape_.f16_bytes_per_token();
+    return page_bytes() + static_cast<size_t>(sequence_.working_tokens()) * shape_.f16_bytes_per_token();
   }
   double numbers() const {
     return static_cast<double>(sequence_.length()) * static_cast<double>(shape_.f16_bytes_per_token()) / 2;
@@ -108,9 +128,12 @@ struct Arm {
 
 }  // namespace
 
+bool is_codec(const std::string& name) { return make_kivi(name) != nullptr || quant::check_codec_name(name).ok(); }
+
 std::vector<Quality> measure_quality(const QualitySettings& settings,
                                      const std::shared_ptr<const runtime::Model>& model,
-                                     std::span<const int32_t> tokens, const std::vector<std::string>& codecs) {
+                                     std::span<const int32_t> tokens, const std::vector<std::string>& codecs,
+                                     const quant::Calibration* calibration) {
   const auto width = static_cast<size_t>(model->info().n_vocab);
   runtime::EngineOptions options;
   options.threads = settings.threads;
@@ -128,7 +151,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
     arms.push_back({type.name, [sequence](auto block) { return sequence->read(block); }, bits, bits, {}});
   }
   for (const std::string& name : codecs) {
-    coded.push_back(std::make_unique<CodedSequence>(**engine, settings, name));
+    coded.push_back(std::make_unique<CodedSequence>(**engine, settings, name, calibration));
     CodedSequence* sequence = coded.back().get();
     arms.push_back({name,
                     [sequence](auto block) { return sequence->read(block); },

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "quant/calibration.h"
 #include "runtime/model.h"
 
 namespace recalld::bench {
@@ -30,9 +31,13 @@ struct Quality {
   double top1 = 0;  // share of tokens with the same most probable next token as libllama f16
 };
 
-// ggml's types first, then `codecs` (names for quant::make_codec), in their order.
+// True for names of quant::make_codecs, and for kivi-2 and kivi-4 (bench/codecs/kivi.h).
+bool is_codec(const std::string& name);
+
+// ggml's types first, then `codecs`, in their order. calibration: for those that need one; else null.
 std::vector<Quality> measure_quality(const QualitySettings& settings,
                                      const std::shared_ptr<const runtime::Model>& model,
-                                     std::span<const int32_t> tokens, const std::vector<std::string>& codecs);
+                                     std::span<const int32_t> tokens, const std::vector<std::string>& codecs,
+                                     const quant::Calibration* calibration);
 
 }  // namespace recalld::bench
