@@ -24,8 +24,8 @@ using ChunkPtr = std::shared_ptr<const Chunk>;
 
 // Takes a loaded buffer apart: every page is verified (checksum, ranges) and must carry `fingerprint`, and the pages
 // must fill the buffer. kCorrupt names what is wrong; kFailedPrecondition when only the fingerprint differs (other
-// model, settings or codec): both mean that the chunk is a miss. Pages get the plan's codec of their layer where it wrote
-// them, and else the one of their tag.
+// model, settings or codec): both mean that the chunk is a miss. Pages get the plan's codec of their layer where it
+// wrote them, and else the one of their tag.
 Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint, const CodecPlan& plan = {});
 
 // The chunk's bytes at rest. Errors as quant::encode_rest.

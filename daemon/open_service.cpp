@@ -46,9 +46,8 @@ Result<std::shared_ptr<const quant::Calibration>> find_calibration(const Service
                                                                    const runtime::Model& model, const EventLog& log) {
   std::shared_ptr<const quant::Calibration> calibration;
   if (!quant::needs_calibration(options.codec)) return calibration;
-  const std::string path = options.calibration.empty()
-                               ? calibration_path(options.data_dir, model.fingerprint().hex())
-                               : options.calibration;
+  const std::string path =
+      options.calibration.empty() ? calibration_path(options.data_dir, model.fingerprint().hex()) : options.calibration;
   auto loaded = quant::load_calibration(path);
   if (loaded.status().code() == StatusCode::kNotFound)
     return failed_precondition("memory.codec " + options.codec + " needs a calibration of the model, and there is no " +
@@ -91,8 +90,8 @@ Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, con
   RECALLD_ASSIGN_OR_RETURN(auto engine, runtime::Engine::create(model, engine_options));
   RECALLD_ASSIGN_OR_RETURN(const auto calibration, find_calibration(options, *model, log));
   cache::CodecPlan plan;
-  RECALLD_ASSIGN_OR_RETURN(
-      plan.layers, quant::make_codecs(options.codec, model->cache_shape().layers.size(), calibration.get()));
+  RECALLD_ASSIGN_OR_RETURN(plan.layers,
+                           quant::make_codecs(options.codec, model->cache_shape().layers.size(), calibration.get()));
 
   RECALLD_RETURN_IF_ERROR(
       episodes::check_trunk_options(trunk_options(options, engine->context())).with_context("memory settings"));

@@ -209,7 +209,8 @@ std::vector<int32_t> SessionMemory::newest_pending(int64_t max_tokens) const {
     room -= taken.back().size();
   }
   std::vector<int32_t> tokens;
-  for (auto part = taken.rbegin(); part != taken.rend(); ++part) tokens.insert(tokens.end(), part->begin(), part->end());
+  for (auto part = taken.rbegin(); part != taken.rend(); ++part)
+    tokens.insert(tokens.end(), part->begin(), part->end());
   return tokens;
 }
 

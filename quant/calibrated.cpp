@@ -30,7 +30,8 @@ Result<Basis> make_basis(int d, const SideMap& map, std::span<const uint8_t> bit
   for (int index = 0; index < format.n_bands; ++index) {
     const kernels::Band& band = format.bands[index];
     double sum = 0;
-    for (int i = first; i < first + band.n_dims; ++i) sum += std::sqrt(static_cast<double>(map.variances[static_cast<size_t>(i)]));
+    for (int i = first; i < first + band.n_dims; ++i)
+      sum += std::sqrt(static_cast<double>(map.variances[static_cast<size_t>(i)]));
     const double unit = 1 / std::sqrt(sum / band.n_dims);
     // Column i of the band's Hadamard matrix carries coordinate i.
     std::vector<float> column(static_cast<size_t>(band.n_dims));
@@ -109,8 +110,9 @@ Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibrat
   return std::shared_ptr<const Codec>(std::make_shared<MatrixCodec>(std::move(options), std::move(maps)));
 }
 
-Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibration, int layer, std::string_view preset) {
-  const auto index = 
+Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibration, int layer,
+                                                     std::string_view preset) {
+  const auto index =
       std::ranges::find_if(kPresets, [&](const Preset& known) { return known.name == preset; }) - kPresets.begin();
   if (index == static_cast<ptrdiff_t>(kPresets.size()) || layer < 0 ||
       static_cast<size_t>(layer) >= calibration.layers.size())

@@ -243,7 +243,8 @@ Status check_calibration(const Calibration& calibration, const Digest128& model,
   for (size_t i = 0; fits && i < layers.size(); ++i)
     fits = calibration.layers[i].head_dim == layers[i].head_dim &&
            static_cast<int32_t>(calibration.layers[i].heads.size()) == layers[i].n_kv_heads;
-  return fits ? ok_status() : corrupt("the calibration's layers are not the model's; make one with recallctl calibrate");
+  return fits ? ok_status()
+              : corrupt("the calibration's layers are not the model's; make one with recallctl calibrate");
 }
 
 kernels::SideFormat bits_format(std::span<const uint8_t> bits) {
@@ -253,7 +254,8 @@ kernels::SideFormat bits_format(std::span<const uint8_t> bits) {
       format.bands[format.n_bands].bits = width;
       ++format.n_bands;
     }
-    format.bands[format.n_bands - 1].n_dims = static_cast<int16_t>(format.bands[format.n_bands - 1].n_dims + kBitsBlock);
+    format.bands[format.n_bands - 1].n_dims =
+        static_cast<int16_t>(format.bands[format.n_bands - 1].n_dims + kBitsBlock);
   }
   return format;
 }

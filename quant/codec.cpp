@@ -54,7 +54,6 @@ std::vector<std::string> codec_names() {
   return names;
 }
 
-
 std::vector<std::string> calibrated_codec_names() {
   std::vector<std::string> names;
   for (const Preset& preset : kPresets) names.push_back(std::string(kCalibrated) + preset.name);
@@ -92,9 +91,9 @@ Result<std::vector<std::shared_ptr<const Codec>>> make_codecs(std::string_view n
   std::vector<std::shared_ptr<const Codec>> codecs;
   for (size_t layer = 0; layer < n_layers; ++layer) {
     const int index = static_cast<int>(layer);
-    RECALLD_ASSIGN_OR_RETURN(auto codec, name == "oscar-2" ? make_oscar(*calibration, index)
-                                                           : make_calibrated(*calibration, index,
-                                                                             name.substr(kCalibrated.size())));
+    RECALLD_ASSIGN_OR_RETURN(auto codec, name == "oscar-2"
+                                             ? make_oscar(*calibration, index)
+                                             : make_calibrated(*calibration, index, name.substr(kCalibrated.size())));
     codecs.push_back(std::move(codec));
   }
   return codecs;

@@ -114,7 +114,8 @@ Result<Matrix> inverse(int n, Matrix a) {
     for (int row = column + 1; row < n; ++row)
       if (std::abs(a[at(n, row, column)]) > std::abs(a[at(n, pivot, column)])) pivot = row;
     const double head = a[at(n, pivot, column)];
-    if (!(std::abs(head) > 0) || !std::isfinite(head)) return invalid_argument("a matrix of the calibration has no inverse");
+    if (!(std::abs(head) > 0) || !std::isfinite(head))
+      return invalid_argument("a matrix of the calibration has no inverse");
     if (pivot != column) {
       std::swap_ranges(&a[at(n, pivot)], &a[at(n, pivot)] + n, &a[at(n, column)]);
       std::swap_ranges(&out[at(n, pivot)], &out[at(n, pivot)] + n, &out[at(n, column)]);

@@ -86,9 +86,8 @@ Status calibrate_command(const CalibrateOptions& options) {
   episodes::CalibrationOptions calibration_options;
   calibration_options.max_tokens = options.max_tokens;
   ProgressLine line;
-  const auto calibration =
-      episodes::calibrate(*engine, tokens, names_of(options), calibration_options,
-                          [&](double done, const std::string& doing) { line.show(done, doing); });
+  const auto calibration = episodes::calibrate(*engine, tokens, names_of(options), calibration_options,
+                                               [&](double done, const std::string& doing) { line.show(done, doing); });
   line.end();
   if (!calibration.ok()) return calibration.status();
   RECALLD_RETURN_IF_ERROR(quant::save_calibration(**calibration, out));

@@ -25,10 +25,11 @@ struct Settings {
   // What calibrated codecs are made from, when no file of a calibration is given: never the text that is read.
   std::string calibration, calibration_text = "data/sample_conversation.ndjson";
   int tokens = 4048;
-  std::vector<std::string> codecs = {"none16",          "turboquant-4", "turboquant-4-plain", "turboquant-k4v3",
-                                     "turboquant-k4v2", "turboquant-3", "turboquant-k3v2",    "turboquant-2",
-                                     "calibrated-4",     "calibrated-3",       "calibrated-2.5",     "calibrated-2",
-                                     "oscar-2",          "kivi-4",             "kivi-2"};
+  std::vector<std::string> codecs = {"none16",          "turboquant-4",    "turboquant-4-plain",
+                                     "turboquant-k4v3", "turboquant-k4v2", "turboquant-3",
+                                     "turboquant-k3v2", "turboquant-2",    "calibrated-4",
+                                     "calibrated-3",    "calibrated-2.5",  "calibrated-2",
+                                     "oscar-2",         "kivi-4",          "kivi-2"};
   std::string suffix;  // of figure names
   bool no_quality = false, no_times = false;
 };
@@ -66,17 +67,18 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
   if (!settings.calibration.empty()) {
     calibration = quant::load_calibration(settings.calibration);
     if (calibration.ok()) {
-      const Status fits = quant::check_calibration(**calibration, model->fingerprint(),
-                                                   episodes::layer_dims(model->cache_shape()));
+      const Status fits =
+          quant::check_calibration(**calibration, model->fingerprint(), episodes::layer_dims(model->cache_shape()));
       if (!fits.ok()) throw std::runtime_error(fits.message());
     }
   } else {
     auto engine = runtime::Engine::create(model, {});
     if (!engine.ok()) throw std::runtime_error(engine.status().message());
-    calibration = episodes::calibrate(**engine, {read_tokens(tokenizer, settings.calibration_text)},
-                                      settings.calibration_text, {}, [](double done, const std::string& doing) {
-                                        std::fprintf(stderr, "\rcalibrating: %3.0f %% %-24s", 100 * done, doing.c_str());
-                                      });
+    calibration =
+        episodes::calibrate(**engine, {read_tokens(tokenizer, settings.calibration_text)}, settings.calibration_text,
+                            {}, [](double done, const std::string& doing) {
+                              std::fprintf(stderr, "\rcalibrating: %3.0f %% %-24s", 100 * done, doing.c_str());
+                            });
     std::fputc('\n', stderr);
   }
   if (!calibration.ok()) throw std::runtime_error(calibration.status().message());
@@ -120,7 +122,8 @@ void run(const Settings& settings) {
   std::vector<std::string> timed;
   for (const std::string& name : settings.codecs)
     if (quant::make_codec(name).ok()) timed.push_back(name);
-  for (const KernelTimes& times : settings.no_times ? std::vector<KernelTimes>() : measure_kernels(settings.kernels, timed)) {
+  for (const KernelTimes& times :
+       settings.no_times ? std::vector<KernelTimes>() : measure_kernels(settings.kernels, timed)) {
     const std::string name = figure_name(times.name);
     report.add("encode_ns_" + name, times.encode_ns, "ns/vector");
     report.add("attend_ns_" + name, times.attend_ns, "ns/key");

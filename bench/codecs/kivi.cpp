@@ -35,7 +35,8 @@ Status KiviReference::encode_page(const quant::PageMeta& meta, const float* k, c
   std::vector<float> keys(k, k + size), values(v, v + size);
   for (int first = 0; first < meta.n_tokens; first += kGroup)
     for (size_t channel = 0; channel < row; ++channel)
-      round_group(&keys[static_cast<size_t>(first) * row + channel], row, std::min(kGroup, meta.n_tokens - first), bits_);
+      round_group(&keys[static_cast<size_t>(first) * row + channel], row, std::min(kGroup, meta.n_tokens - first),
+                  bits_);
   for (size_t first = 0; first < size; first += static_cast<size_t>(meta.head_dim))
     for (int channel = 0; channel < meta.head_dim; channel += kGroup)
       round_group(&values[first + static_cast<size_t>(channel)], 1, std::min(kGroup, meta.head_dim - channel), bits_);

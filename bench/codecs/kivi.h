@@ -1,5 +1,6 @@
 // KIVI (arXiv 2402.02750) as a reference for quality: keys in groups of 32 tokens per channel, values in groups of 32
-// channels per token, each group with equal steps from its least to its greatest number, scale and zero point as halves.
+// channels per token, each group with equal steps from its least to its greatest number, scale and zero point as
+// halves.
 //
 // Its pages hold the numbers that the codes stand for as 16-bit floats, so that any kernel attends to them;
 // counted_bytes() is what the codes would take. Not for memory that is kept.

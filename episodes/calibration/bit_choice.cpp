@@ -31,7 +31,8 @@ double metric_norm(int d, const quant::Matrix& metric, const std::vector<float>&
 
 // Keys and values of all heads after a codec, head by head.
 Result<std::vector<std::vector<float>>> coded_rows(const quant::Codec& codec, int layer, const cache::LayerShape& shape,
-                                                   const std::vector<float>& k, const std::vector<float>& v, bool keys) {
+                                                   const std::vector<float>& k, const std::vector<float>& v,
+                                                   bool keys) {
   const auto row = static_cast<size_t>(shape.n_kv_heads) * static_cast<size_t>(shape.head_dim);
   const auto n_tokens = static_cast<int32_t>(k.size() / row);
   std::vector<float> k_out(k.size()), v_out(v.size());

@@ -29,7 +29,8 @@ std::vector<quant::Matrix> output_metric(const runtime::Model& model, int layer)
 }
 
 // Equal parts of the texts, cut into pieces; short ends are left out, but for a text that is short as a whole.
-std::vector<std::vector<int32_t>> cut(const std::vector<std::vector<int32_t>>& texts, const CalibrationOptions& options) {
+std::vector<std::vector<int32_t>> cut(const std::vector<std::vector<int32_t>>& texts,
+                                      const CalibrationOptions& options) {
   std::vector<std::vector<int32_t>> pieces;
   const size_t share = static_cast<size_t>(options.max_tokens) / std::max<size_t>(1, texts.size());
   const auto piece = static_cast<size_t>(options.piece_tokens);
@@ -98,9 +99,9 @@ Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& eng
     if (!last) continue;
     for (size_t layer = 0; layer < n_layers; ++layer) {
       calibration->layers.push_back(moments[layer].calibration(options.damping));
-      RECALLD_ASSIGN_OR_RETURN(auto measured,
-                               measure_options(*calibration, static_cast<int>(layer), shape.layers[layer],
-                                               rows.layers[layer], rows.n_tokens, metrics[layer]));
+      RECALLD_ASSIGN_OR_RETURN(
+          auto measured, measure_options(*calibration, static_cast<int>(layer), shape.layers[layer], rows.layers[layer],
+                                         rows.n_tokens, metrics[layer]));
       bit_options.push_back(std::move(measured));
       progress((done + 3 * static_cast<double>(layer + 1) / static_cast<double>(n_layers)) / steps, "measuring errors");
     }

@@ -19,8 +19,9 @@ class QueryRecorder final : public cache::AttentionObserver {
     if (ith != 0) return;
     const cache::LayerShape& dims = shape_.layers[static_cast<size_t>(layer)];
     std::vector<float>& rows = to_->layers[static_cast<size_t>(layer)].q;
-    rows.insert(rows.end(), q,
-                q + static_cast<size_t>(n_tokens) * static_cast<size_t>(dims.n_heads) * static_cast<size_t>(dims.head_dim));
+    rows.insert(
+        rows.end(), q,
+        q + static_cast<size_t>(n_tokens) * static_cast<size_t>(dims.n_heads) * static_cast<size_t>(dims.head_dim));
   }
 
  private:
@@ -52,8 +53,7 @@ Result<Capture> capture(runtime::Engine& engine, std::span<const int32_t> tokens
     LayerCapture& to = result.layers[layer];
     to.k.resize(tokens.size() * static_cast<size_t>(dims.n_kv_heads) * static_cast<size_t>(dims.head_dim));
     to.v.resize(to.k.size());
-    RECALLD_RETURN_IF_ERROR(
-        sequence.read_rows(static_cast<int>(layer), 0, result.n_tokens, to.k.data(), to.v.data()));
+    RECALLD_RETURN_IF_ERROR(sequence.read_rows(static_cast<int>(layer), 0, result.n_tokens, to.k.data(), to.v.data()));
   }
   return result;
 }

@@ -28,7 +28,8 @@ HeadAttention::HeadAttention(const cache::LayerShape& shape, const LayerCapture&
     for (const int32_t at : positions_) {
       const float* from =
           rows.q.data() + (static_cast<size_t>(at + first_key) * static_cast<size_t>(shape.n_heads) +
-                           static_cast<size_t>(head) * static_cast<size_t>(group_) + static_cast<size_t>(g)) * d;
+                           static_cast<size_t>(head) * static_cast<size_t>(group_) + static_cast<size_t>(g)) *
+                              d;
       queries_.insert(queries_.end(), from, from + d);
     }
   for (int g = 0; g < group_; ++g) plain_.push_back(weights(g, keys_.data()));

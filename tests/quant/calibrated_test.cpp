@@ -189,7 +189,8 @@ TEST(Oscar, RotationClipAndCodesFollowTheEquations) {
         for (int i = 0; i < kDim; ++i) {
           const double expected = (std::trunc(clipped[i] / step + zero + 0.5) - zero) * step;
           // A number at the edge of two codes may round either way; scale and offset are halves.
-          differ += std::abs(expected - (keys ? coded : coded_v)[static_cast<size_t>(t * kDim + i)]) > 4e-3 * tau + 1e-4;
+          differ +=
+              std::abs(expected - (keys ? coded : coded_v)[static_cast<size_t>(t * kDim + i)]) > 4e-3 * tau + 1e-4;
         }
         EXPECT_LE(differ, 1) << "row " << t;
       }
