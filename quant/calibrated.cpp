@@ -39,7 +39,7 @@ Result<Basis> make_basis(int d, const SideMap& map, std::span<const uint8_t> bit
       std::ranges::fill(column, 0.0F);
       column[static_cast<size_t>(i)] = 1;
       kernels::reference::hadamard(flips, band.n_dims, 1, column.data(), column.size(), column.data());
-      const auto from = static_cast<size_t>(first + i);
+      const size_t from = static_cast<size_t>(first) + static_cast<size_t>(i);
       const double scale = unit * std::pow(static_cast<double>(map.variances[from]), -0.25);
       for (int j = 0; j < band.n_dims; ++j) {
         double* to = &basis.encode[static_cast<size_t>(first + j) * n];

@@ -107,7 +107,9 @@ Result<LayerOptions> measure_options(const quant::Calibration& calibration, int 
   for (int head = 0; head < shape.n_kv_heads; ++head)
     for (int g = 0; g < group; ++g) {
       plain.push_back(heads[static_cast<size_t>(head)].outputs(g, nullptr, nullptr));
-      whole += metric_norm(d, output_metric[static_cast<size_t>(head * group + g)], plain.back());
+      whole +=
+          metric_norm(d, output_metric[static_cast<size_t>(head) * static_cast<size_t>(group) + static_cast<size_t>(g)],
+                      plain.back());
     }
   const auto skip = static_cast<ptrdiff_t>(static_cast<size_t>(first_key) * static_cast<size_t>(shape.n_kv_heads) *
                                            static_cast<size_t>(d));
