@@ -248,11 +248,13 @@ RECALLD_LANE void encode_stripe(Warp& warp, const EncodeArgs& args, const Encode
     }
     RECALLD_UNROLL
     for (int row = 0; row < kTogether; ++row) {
+      const int token = stripe * kStripe + first_row + row;
+      const bool exists = token >= job.first && token < end;
       if (args.sign != nullptr) transform_row(warp, head_dim, args.sign, x[row]);
       RECALLD_UNROLL
       for (int i = 0; i < kChunks; ++i) {
         const int j = 32 * i + lane;
-        if (job.mean != nullptr && j < head_dim) x[row][i] = subtract(x[row][i], half_value(job.mean[j]));
+        if (job.mean != nullptr && exists && j < head_dim) x[row][i] = subtract(x[row][i], half_value(job.mean[j]));
         memory.number[first_row + row][j] = x[row][i];
       }
     }
