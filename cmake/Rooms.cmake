@@ -74,3 +74,14 @@ function(recalld_bench name)
     endif()
   endforeach()
 endfunction()
+
+# recalld_standalone(NAME): the program runs on a machine that has the system's C library and nothing else of ours: it
+# links what it uses of the rest statically.
+function(recalld_standalone name)
+  if(NOT RECALLD_SANITIZE)
+    find_library(RECALLD_XXHASH_STATIC libxxhash.a)
+    target_link_options(${name} PRIVATE -static-libgcc -static-libstdc++ -Wl,--as-needed)
+    # Whole, so that what the rooms below ask of it is there before they ask.
+    target_link_libraries(${name} PRIVATE -Wl,--whole-archive ${RECALLD_XXHASH_STATIC} -Wl,--no-whole-archive)
+  endif()
+endfunction()
