@@ -41,8 +41,7 @@ __global__ void __launch_bounds__(32 * kWarps<kChunks, coded>, 2)
   __syncthreads();
 
   const int head_dim = args.shape.head_dim;
-  for (int i = static_cast<int>(threadIdx.x); i < (end_row - first_row) * head_dim;
-       i += static_cast<int>(blockDim.x)) {
+  for (int i = static_cast<int>(threadIdx.x); i < (end_row - first_row) * head_dim; i += static_cast<int>(blockDim.x)) {
     const int row = i / head_dim, j = i % head_dim;
     const auto m = [&](int part) { return memory[part].m[row]; };
     const MergedSums sums = merge_sums(n_warps, m, [&](int part) { return memory[part].l[row]; });
@@ -61,11 +60,12 @@ template <int kChunks, bool coded>
 Status launch(Stream& stream, const AttendLaunch& launch, int n, const int32_t* order) {
   if (n == 0) return ok_status();
   constexpr size_t bytes = sizeof(WarpMemory<kChunks, coded>) * kWarps<kChunks, coded>;
-  RECALLD_RETURN_IF_ERROR(to_status(cudaFuncSetAttribute(attend_part<kChunks, coded>,
-                                                         cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-                                    "reserving shared memory for attention"));
+  RECALLD_RETURN_IF_ERROR(
+      to_status(cudaFuncSetAttribute(attend_part<kChunks, coded>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+                "reserving shared memory for attention"));
   const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(launch.row_blocks));
-  attend_part<kChunks, coded><<<grid, 32 * kWarps<kChunks, coded>, bytes, stream_of(stream.handle())>>>(launch.args, order);
+  attend_part<kChunks, coded>
+      <<<grid, 32 * kWarps<kChunks, coded>, bytes, stream_of(stream.handle())>>>(launch.args, order);
   return launched(coded ? "attend_coded" : "attend_plain");
 }
 

@@ -1,20 +1,20 @@
-// Attention over pages in device memory: kernels/attend.h on a GPU, for several problems in one launch. A problem is one
-// KV head of one sequence, with the n_group query heads that share it.
+// Attention over pages in device memory: kernels/attend.h on a GPU, for several problems in one launch. A problem is
+// one KV head of one sequence, with the n_group query heads that share it.
 //
-// Pages lie in device memory byte for byte as on the CPU (kernels/layout.h, docs/page-format.md): nothing is converted on
-// the way. A plan says how one view is cut into parts for the device's multiprocessors; it is built on the host once for
-// a set of pages and used by every step that attends them. attend_decode then takes one launch, or two where the view has
-// pages with a 16-bit side: parts are attended and, by the last block of each problem, merged.
+// Pages lie in device memory byte for byte as on the CPU (kernels/layout.h, docs/page-format.md): nothing is converted
+// on the way. A plan says how one view is cut into parts for the device's multiprocessors; it is built on the host once
+// for a set of pages and used by every step that attends them. attend_decode then takes one launch, or two where the
+// view has pages with a 16-bit side: parts are attended and, by the last block of each problem, merged.
 //
-// Numbers. attend_decode rounds like kernels::attend_decode: on coded sides its integers are the same, and results differ
-// from the CPU's by f32 rounding and by what a weight between two 8-bit integers makes of it (1/255 of the largest of 64).
-// attend_block rounds queries, keys, values and weights to halves, with sums in f32.
-// A row whose query is not finite, in any variant that a page names, gives NaN in that row alone. A row that sees nothing
-// has m = -infinity, l = 0, acc = 0.
+// Numbers. attend_decode rounds like kernels::attend_decode: on coded sides its integers are the same, and results
+// differ from the CPU's by f32 rounding and by what a weight between two 8-bit integers makes of it (1/255 of the
+// largest of 64). attend_block rounds queries, keys, values and weights to halves, with sums in f32. A row whose query
+// is not finite, in any variant that a page names, gives NaN in that row alone. A row that sees nothing has m =
+// -infinity, l = 0, acc = 0.
 //
-// Threads: calls that share a plan or a stream are made one at a time. Errors: kInvalidArgument naming the page and what
-// is wrong with it, else those of kernels/cuda/memory.h.
-// Sources: Flash-Decoding (Dao et al. 2023) for the split over keys; FlashAttention-2 (arXiv 2307.08691) for the block.
+// Threads: calls that share a plan or a stream are made one at a time. Errors: kInvalidArgument naming the page and
+// what is wrong with it, else those of kernels/cuda/memory.h. Sources: Flash-Decoding (Dao et al. 2023) for the split
+// over keys; FlashAttention-2 (arXiv 2307.08691) for the block.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ enum class AttendKind {
   kBlock,   // many: prefill
 };
 
-// How the pages of n_problems problems are cut into parts. Owns the device's copy of the lists and the memory of partial
-// results.
+// How the pages of n_problems problems are cut into parts. Owns the device's copy of the lists and the memory of
+// partial results.
 class AttendPlan {
  public:
   // problems[i] are the pages of problem i in the order of the view. Their pointers are device addresses aligned to 16

@@ -33,14 +33,13 @@ __device__ inline void merge_parts(const AttendArgs& args, int problem, int firs
 }
 
 // After this block has written its part: merges when it is the last of its problem's. Leaves the counter at zero.
-__device__ inline void finish_part(const AttendArgs& args, int problem, int row_block, int n_row_blocks,
-                                   int first_row, int end_row) {
+__device__ inline void finish_part(const AttendArgs& args, int problem, int row_block, int n_row_blocks, int first_row,
+                                   int end_row) {
   __shared__ bool last;
   __threadfence();
   __syncthreads();
   uint32_t* done = args.done + problem * n_row_blocks + row_block;
-  if (threadIdx.x == 0)
-    last = atomicAdd(done, 1u) + 1 == static_cast<uint32_t>(args.problems[problem].n_splits);
+  if (threadIdx.x == 0) last = atomicAdd(done, 1u) + 1 == static_cast<uint32_t>(args.problems[problem].n_splits);
   __syncthreads();
   if (!last) return;
   __threadfence();

@@ -52,8 +52,7 @@ void add_tiles(Lists& lists, size_t first_slice, int space, bool mixed, bool cod
   for (size_t i = first_slice; i < lists.slices.size(); ++i) {
     const PageSlice& page = lists.slices[i];
     if (page.space != space || (!mixed && is_coded(page) != coded)) continue;
-    for (int token = 0; token < page.n_tokens; token += kTile)
-      lists.tiles.push_back({static_cast<int32_t>(i), token});
+    for (int token = 0; token < page.n_tokens; token += kTile) lists.tiles.push_back({static_cast<int32_t>(i), token});
   }
 }
 

@@ -14,7 +14,9 @@ namespace {
 
 // Warps of a block; each has rows of its own in shared memory and nothing to do with the others.
 template <int kChunks>
-constexpr int kWarps = kChunks == 2 ? 4 : kChunks == 4 ? 2 : 1;
+constexpr int kWarps = kChunks == 2   ? 4
+                       : kChunks == 4 ? 2
+                                      : 1;
 
 template <int kChunks>
 __global__ void __launch_bounds__(32 * kWarps<kChunks>)
@@ -60,14 +62,14 @@ __global__ void __launch_bounds__(128)
   }
 }
 
-__global__ void __launch_bounds__(256) decode_page(const __grid_constant__ LevelTables levels, bool keys,
-                                                   int head_dim, const PageSlice* slices, uint16_t* const* out) {
+__global__ void __launch_bounds__(256) decode_page(const __grid_constant__ LevelTables levels, bool keys, int head_dim,
+                                                   const PageSlice* slices, uint16_t* const* out) {
   const PageSlice& page = slices[blockIdx.x];
   for (int i = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x); i < page.n_tokens * head_dim;
        i += static_cast<int>(gridDim.y * blockDim.x)) {
     const int token = i / head_dim, dim = i % head_dim;
-    const float number = keys ? key_number(levels, page, head_dim, token, dim)
-                              : value_number(levels, page, head_dim, token, dim);
+    const float number =
+        keys ? key_number(levels, page, head_dim, token, dim) : value_number(levels, page, head_dim, token, dim);
     out[blockIdx.x][i] = half_bits(safe_number(number));
   }
 }
@@ -105,18 +107,16 @@ __global__ void __launch_bounds__(256) copy_pages(const PageCopy* copies) {
 template <int kChunks>
 Status launch_encode(Stream& stream, const EncodeArgs& args, const EncodeJob* jobs, int n_jobs, int max_stripes) {
   constexpr size_t bytes = sizeof(EncodeMemory<kChunks>) * kWarps<kChunks>;
-  RECALLD_RETURN_IF_ERROR(to_status(
-      cudaFuncSetAttribute(encode_stripes<kChunks>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-      "reserving shared memory for encoding"));
+  RECALLD_RETURN_IF_ERROR(
+      to_status(cudaFuncSetAttribute(encode_stripes<kChunks>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+                "reserving shared memory for encoding"));
   const dim3 grid(static_cast<unsigned>((n_jobs + kWarps<kChunks> - 1) / kWarps<kChunks>),
                   static_cast<unsigned>(max_stripes));
   encode_stripes<kChunks><<<grid, 32 * kWarps<kChunks>, bytes, stream_of(stream.handle())>>>(args, jobs, n_jobs);
   return launched("encode_stripes");
 }
 
-EncodeSide side_of(const EncodeSpec& spec) {
-  return {spec.format, spec.rule, clip_rank(spec.clip, spec.head_dim)};
-}
+EncodeSide side_of(const EncodeSpec& spec) { return {spec.format, spec.rule, clip_rank(spec.clip, spec.head_dim)}; }
 
 }  // namespace
 
@@ -143,10 +143,12 @@ Result<Encoder> Encoder::create(Stream& stream, const EncodePair& specs) {
   return Result<Encoder>(std::move(encoder));
 }
 
-Status Encoder::stage(Stream& stream, std::span<const EncodeRows> jobs, int* max_stripes) {
+Status EncodeList::set(Stream& stream, std::span<const EncodeRows> jobs) {
   host_jobs_.resize(jobs.size() * sizeof(EncodeJob));
   auto* host = reinterpret_cast<EncodeJob*>(host_jobs_.data());
-  *max_stripes = 0;
+  n_jobs_ = static_cast<int>(jobs.size());
+  max_stripes_ = 0;
+  means_ = true;
   for (size_t i = 0; i < jobs.size(); ++i) {
     const EncodeRows& rows = jobs[i];
     if (rows.n_rows < 1 || rows.first < 0 || rows.page_tokens > kMaxPageTokens ||
@@ -154,44 +156,38 @@ Status Encoder::stage(Stream& stream, std::span<const EncodeRows> jobs, int* max
       return invalid_argument("job " + std::to_string(i) + " encodes tokens " + std::to_string(rows.first) + " to " +
                               std::to_string(rows.first + rows.n_rows) + " of a page of " +
                               std::to_string(rows.page_tokens));
-    host[i] = {rows.rows,       rows.stride,      rows.mean,  rows.out.codes, rows.out.scales,
+    host[i] = {rows.rows,        rows.stride,      rows.mean,  rows.out.codes, rows.out.scales,
                rows.out.offsets, rows.page_tokens, rows.first, rows.n_rows,    static_cast<int32_t>(rows.side)};
     const int stripes = (rows.first + rows.n_rows - 1) / kStripe - rows.first / kStripe + 1;
-    *max_stripes = std::max(*max_stripes, stripes);
+    max_stripes_ = std::max(max_stripes_, stripes);
+    means_ = means_ && rows.mean != nullptr;
   }
   if (jobs_.size() < host_jobs_.size()) {
     RECALLD_ASSIGN_OR_RETURN(jobs_, DeviceBuffer::allocate(host_jobs_.size(), "encoding jobs"));
   }
-  // From pageable memory: when this returns the host's list has been read.
   return stream.upload(jobs_.data(), host_jobs_.data(), host_jobs_.size());
 }
 
-Status Encoder::encode(Stream& stream, std::span<const EncodeRows> jobs) {
-  if (jobs.empty()) return ok_status();
-  int max_stripes = 0;
-  RECALLD_RETURN_IF_ERROR(stage(stream, jobs, &max_stripes));
+Status Encoder::encode(Stream& stream, const EncodeList& list) {
+  if (list.n_jobs_ == 0) return ok_status();
   EncodeArgs args;
   args.side[0] = side_of(specs_.keys);
   args.side[1] = side_of(specs_.values);
   args.head_dim = specs_.keys.head_dim;
   args.sign = specs_.keys.flips == nullptr ? nullptr : sign_.as<float>();
   args.books = codebooks();
-  const auto n_jobs = static_cast<int>(jobs.size());
-  const auto* list = jobs_.as<EncodeJob>();
-  if (args.head_dim <= 64) return launch_encode<2>(stream, args, list, n_jobs, max_stripes);
-  if (args.head_dim <= 128) return launch_encode<4>(stream, args, list, n_jobs, max_stripes);
-  return launch_encode<8>(stream, args, list, n_jobs, max_stripes);
+  const auto* jobs = list.jobs_.as<EncodeJob>();
+  if (args.head_dim <= 64) return launch_encode<2>(stream, args, jobs, list.n_jobs_, list.max_stripes_);
+  if (args.head_dim <= 128) return launch_encode<4>(stream, args, jobs, list.n_jobs_, list.max_stripes_);
+  return launch_encode<8>(stream, args, jobs, list.n_jobs_, list.max_stripes_);
 }
 
-Status Encoder::means(Stream& stream, std::span<const EncodeRows> jobs) {
-  if (jobs.empty()) return ok_status();
+Status Encoder::means(Stream& stream, const EncodeList& list) {
+  if (list.n_jobs_ == 0) return ok_status();
   if (specs_.keys.flips == nullptr) return invalid_argument("means are taken where rows are transformed here");
-  for (const EncodeRows& job : jobs)
-    if (job.mean == nullptr) return invalid_argument("a job has no room for its mean");
-  int max_stripes = 0;
-  RECALLD_RETURN_IF_ERROR(stage(stream, jobs, &max_stripes));
-  mean_of_jobs<<<static_cast<unsigned>(jobs.size()), 32, 0, stream_of(stream.handle())>>>(
-      specs_.keys.head_dim, sign_.as<float>(), jobs_.as<EncodeJob>());
+  if (!list.means_) return invalid_argument("a job has no room for its mean");
+  mean_of_jobs<<<static_cast<unsigned>(list.n_jobs_), 32, 0, stream_of(stream.handle())>>>(
+      specs_.keys.head_dim, sign_.as<float>(), list.jobs_.as<EncodeJob>());
   return launched("mean_of_jobs");
 }
 

@@ -40,23 +40,36 @@ struct EncodePair {
   EncodeSpec values;
 };
 
-// Encodes in one launch. The list of jobs is copied to the device first; the caller may change its own at once.
+// A list of jobs in device memory. Kept, it serves every launch; set anew, it is uploaded again, without an allocation
+// when it is not longer than before.
+class EncodeList {
+ public:
+  // kInvalidArgument when a job's tokens are not in its page. The caller may change `jobs` when this returns.
+  Status set(Stream& stream, std::span<const EncodeRows> jobs);
+
+ private:
+  friend class Encoder;
+  DeviceBuffer jobs_;
+  std::vector<std::byte> host_jobs_;
+  int n_jobs_ = 0, max_stripes_ = 0;
+  bool means_ = true;  // every job has a mean
+};
+
+// Encodes a list in one launch.
 class Encoder {
  public:
   // kInvalidArgument when a format cannot be one of head_dim or the specs differ.
   static Result<Encoder> create(Stream& stream, const EncodePair& specs);
-  Status encode(Stream& stream, std::span<const EncodeRows> jobs);
+  Status encode(Stream& stream, const EncodeList& list);
   // The key mean of each job's rows (kernels::transformed_mean) into its `mean`, which must not be null. Specs with
   // flips alone.
-  Status means(Stream& stream, std::span<const EncodeRows> jobs);
+  Status means(Stream& stream, const EncodeList& list);
 
  private:
   Encoder() = default;
-  Status stage(Stream& stream, std::span<const EncodeRows> jobs, int* max_stripes);
 
   EncodePair specs_;
-  DeviceBuffer sign_, jobs_;
-  std::vector<std::byte> host_jobs_;
+  DeviceBuffer sign_;
 };
 
 // rows = T rows or T^-1 rows, [n_rows][head_dim] in place. sign: [head_dim] device floats, SignFlips::sign.
@@ -67,9 +80,9 @@ Status hadamard(Stream& stream, const float* sign, int head_dim, int64_t n_rows,
 Status decode_to_halves(Stream& stream, PageSide side, int head_dim, const PageSlice* slices, int n_pages,
                         uint16_t* const* out);
 
-// Query variants of a step: for each of n_variants shifts, q rotated by it (kernels/rope.h) and, with a sign, mapped into
-// the coded basis. q: [n_problems][n_rows][head_dim]; out: [n_problems][n_variants][n_rows][head_dim];
-// turns: [n_variants][rope.n_dims / 2][cosine, sine] (rope_turns, uploaded).
+// Query variants of a step: for each of n_variants shifts, q rotated by it (kernels/rope.h) and, with a sign, mapped
+// into the coded basis. q: [n_problems][n_rows][head_dim]; out: [n_problems][n_variants][n_rows][head_dim]; turns:
+// [n_variants][rope.n_dims / 2][cosine, sine] (rope_turns, uploaded).
 Status make_variants(Stream& stream, int n_problems, int n_variants, int n_rows, int head_dim, const RopeSpec& rope,
                      const float* turns, const float* sign, const float* q, float* out);
 

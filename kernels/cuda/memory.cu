@@ -7,9 +7,8 @@ namespace recalld::kernels::cuda {
 Result<DeviceBuffer> DeviceBuffer::allocate(size_t size, const char* what) {
   DeviceBuffer buffer;
   // An empty buffer still has an address.
-  RECALLD_RETURN_IF_ERROR(
-      to_status(cudaMalloc(&buffer.data_, size > 0 ? size : 1),
-                "allocating " + std::to_string(size) + " bytes of device memory for " + what));
+  RECALLD_RETURN_IF_ERROR(to_status(cudaMalloc(&buffer.data_, size > 0 ? size : 1),
+                                    "allocating " + std::to_string(size) + " bytes of device memory for " + what));
   buffer.size_ = size;
   return Result<DeviceBuffer>(std::move(buffer));
 }
@@ -81,9 +80,9 @@ Result<float> Event::since(const Event& start) {
   float milliseconds = 0;
   RECALLD_RETURN_IF_ERROR(
       to_status(cudaEventSynchronize(static_cast<cudaEvent_t>(handle_)), "waiting for a CUDA event"));
-  RECALLD_RETURN_IF_ERROR(to_status(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start.handle_),
-                                                         static_cast<cudaEvent_t>(handle_)),
-                                    "reading the time between two CUDA events"));
+  RECALLD_RETURN_IF_ERROR(to_status(
+      cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start.handle_), static_cast<cudaEvent_t>(handle_)),
+      "reading the time between two CUDA events"));
   return milliseconds;
 }
 

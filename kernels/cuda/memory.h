@@ -1,10 +1,10 @@
 // Memory, streams and events of the current CUDA device, owned by the objects that stand for them. No state is global:
 // what a call works on is passed in.
 //
-// Errors: kUnavailable without a device or in a build without CUDA, kResourceExhausted when the device's memory is full,
-// kInternal for anything else; messages name the call that failed. Work on a stream is asynchronous: an error of a kernel
-// shows in a later call on it, at the latest in synchronize().
-// Threads: an object may be used by one thread at a time; freeing waits for nothing, so synchronize before.
+// Errors: kUnavailable without a device or in a build without CUDA, kResourceExhausted when the device's memory is
+// full, kInternal for anything else; messages name the call that failed. Work on a stream is asynchronous: an error of
+// a kernel shows in a later call on it, at the latest in synchronize(). Threads: an object may be used by one thread at
+// a time; freeing waits for nothing, so synchronize before.
 #pragma once
 
 #include <cstddef>

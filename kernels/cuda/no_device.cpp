@@ -8,7 +8,8 @@ namespace recalld::kernels::cuda {
 namespace {
 
 Status not_built() {
-  return unavailable("this build has no CUDA kernels: nvcc was not found when it was configured; the CPU kernels do the same work");
+  return unavailable(
+      "this build has no CUDA kernels: nvcc was not found when it was configured; the CPU kernels do the same work");
 }
 
 }  // namespace
@@ -47,8 +48,9 @@ Status merge_states(Stream& /*stream*/, const DeviceState& /*into*/, const Devic
 }
 
 Result<Encoder> Encoder::create(Stream& /*stream*/, const EncodePair& /*specs*/) { return not_built(); }
-Status Encoder::encode(Stream& /*stream*/, std::span<const EncodeRows> /*jobs*/) { return not_built(); }
-Status Encoder::means(Stream& /*stream*/, std::span<const EncodeRows> /*jobs*/) { return not_built(); }
+Status EncodeList::set(Stream& /*stream*/, std::span<const EncodeRows> /*jobs*/) { return not_built(); }
+Status Encoder::encode(Stream& /*stream*/, const EncodeList& /*list*/) { return not_built(); }
+Status Encoder::means(Stream& /*stream*/, const EncodeList& /*list*/) { return not_built(); }
 Status hadamard(Stream& /*stream*/, const float* /*sign*/, int /*head_dim*/, int64_t /*n_rows*/, float* /*rows*/,
                 bool /*inverse*/) {
   return not_built();

@@ -41,8 +41,8 @@ void draw_codes(std::mt19937& random, bool key, const SideFormat& format, int n_
 
 }  // namespace
 
-CasePage::CasePage(std::mt19937& random, int n_tokens, int head_dim, const SideFormat& k_side,
-                   const SideFormat& v_side, bool centred)
+CasePage::CasePage(std::mt19937& random, int n_tokens, int head_dim, const SideFormat& k_side, const SideFormat& v_side,
+                   bool centred)
     : k(side_bytes(n_tokens, head_dim, k_side)),
       v(side_bytes(n_tokens, head_dim, v_side)),
       k_scale(static_cast<size_t>(padded_tokens(n_tokens)) * 2 * kMaxBands),

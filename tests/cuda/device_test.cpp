@@ -1,5 +1,5 @@
-// The CUDA kernels on a device, against the CPU. Carried to a machine with a GPU as it is: needs no library but libc's and
-// the driver's. Without a device it says so and exits with the code that ctest counts as skipped.
+// The CUDA kernels on a device, against the CPU. Carried to a machine with a GPU as it is: needs no library but libc's
+// and the driver's. Without a device it says so and exits with the code that ctest counts as skipped.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -222,6 +222,7 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
       const DeviceBuffer row_memory = up(rows), mean_memory = up(mean);
       auto encoder = Encoder::create(*stream_, {spec, spec});
       ASSERT_TRUE(encoder.ok()) << encoder.status().to_string();
+      EncodeList list;
 
       if (spec.flips != nullptr) {
         const DeviceBuffer got_mean = up(std::vector<uint16_t>(mean.size(), 0xffff));
@@ -230,7 +231,8 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
         job.rows = row_memory.as<float>();
         job.stride = dim;
         job.mean = got_mean.as<uint16_t>();
-        ASSERT_TRUE(encoder.value().means(*stream_, {&job, 1}).ok());
+        ASSERT_TRUE(list.set(*stream_, {&job, 1}).ok());
+        ASSERT_TRUE(encoder.value().means(*stream_, list).ok());
         EXPECT_EQ(mean, down<uint16_t>(got_mean, mean.size()));
       }
 
@@ -254,12 +256,15 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
                    format.offsets ? got_offsets.as<uint16_t>() : nullptr};
         // Every other format in two calls: a part in bulk, then one token at a time.
         const int bulk = turn % 2 == 0 ? n : (n + 1) / 2;
-        if (bulk < n) ASSERT_TRUE(stream_->clear(got_codes.data(), codes.size()).ok());
+        if (bulk < n) {
+          ASSERT_TRUE(stream_->clear(got_codes.data(), codes.size()).ok());
+        }
         for (int first = 0; first < n;) {
           job.first = first;
           job.n_rows = first == 0 ? bulk : 1;
           job.rows = row_memory.as<float>() + static_cast<std::ptrdiff_t>(first) * dim;
-          ASSERT_TRUE(encoder.value().encode(*stream_, {&job, 1}).ok());
+          ASSERT_TRUE(list.set(*stream_, {&job, 1}).ok());
+          ASSERT_TRUE(encoder.value().encode(*stream_, list).ok());
           first += job.n_rows;
         }
         EXPECT_EQ(codes, down<uint8_t>(got_codes, codes.size())) << name_of(format) << " dim " << dim << " n " << n;
@@ -308,8 +313,8 @@ TEST_F(OnDevice, PagesDecodeToTheReferencesNumbers) {
         const DeviceBuffer out = up(std::vector<uint16_t>(numbers));
         const DeviceBuffer outs = up(std::vector<uint16_t*>{out.as<uint16_t>()});
         const DeviceBuffer slices = up(std::vector<PageSlice>{on_device.value().slice});
-        ASSERT_TRUE(decode_to_halves(*stream_, keys ? PageSide::kKeys : PageSide::kValues, dim,
-                                     slices.as<PageSlice>(), 1, outs.as<uint16_t*>())
+        ASSERT_TRUE(decode_to_halves(*stream_, keys ? PageSide::kKeys : PageSide::kValues, dim, slices.as<PageSlice>(),
+                                     1, outs.as<uint16_t*>())
                         .ok());
         const std::vector<uint16_t> got = down<uint16_t>(out, numbers);
         // A fused addition of an offset or mean may tip the last bit.

@@ -1,5 +1,5 @@
-// Attention of many rows of queries (prefill) by a block of four warps: 16 rows for each warp, tiles of 64 keys expanded
-// to halves once for all four and multiplied by the tensor cores with f32 sums.
+// Attention of many rows of queries (prefill) by a block of four warps: 16 rows for each warp, tiles of 64 keys
+// expanded to halves once for all four and multiplied by the tensor cores with f32 sums.
 //
 // Lane l = 4 g + i of a warp holds rows g and g + 8 and, of each eight columns of a product (keys or dims), 2 i and
 // 2 i + 1. head_dim is at most 32 kChunks.
@@ -30,8 +30,8 @@ struct BlockLane {
   float acc[4 * kChunks][4];
 };
 
-// Queries of a variant as halves, for the warp's rows; rows that are not numbers count as zeros. False for lanes of rows
-// that are not.
+// Queries of a variant as halves, for the warp's rows; rows that are not numbers count as zeros. False for lanes of
+// rows that are not.
 template <int kChunks, class Warp>
 RECALLD_LANE void load_queries(Warp& warp, const AttendArgs& args, int problem, int variant, int first_row,
                                bool (&finite)[2], BlockMemory<kChunks>& memory) {
@@ -47,7 +47,9 @@ RECALLD_LANE void load_queries(Warp& warp, const AttendArgs& args, int problem, 
     const bool use = !warp.any(!numbers) && exists;
     for (int j = warp.lane(); j < head_dim; j += 32)
       memory.q[16 * warp.warp() + i][j] = use ? half_bits(safe_number(q[j])) : 0;
-    if (exists && !use && i % 8 == warp.lane() / 4) finite[i / 8] = false;
+    const bool spoilt = exists && !use && i % 8 == warp.lane() / 4;
+    finite[0] = finite[0] && !(spoilt && i < 8);
+    finite[1] = finite[1] && !(spoilt && i >= 8);
   }
   warp.sync();
 }
@@ -196,12 +198,11 @@ RECALLD_LANE void attend_block_rows(Warp& warp, const AttendArgs& args, int prob
     const float nan = not_a_number();
     if (part == 0) store_sums(row, finite[i] ? state.m[i] : nan, finite[i] ? l : nan);
     RECALLD_UNROLL
-    for (int n = 0; n < 4 * kChunks; ++n)
-      RECALLD_UNROLL
-      for (int j = 0; j < 2; ++j) {
-        const int dim = 8 * n + 2 * part + j;
-        if (dim < head_dim) store(row, dim, finite[i] ? state.acc[n][2 * i + j] : nan);
-      }
+    for (int n = 0; n < 4 * kChunks; ++n) RECALLD_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const int dim = 8 * n + 2 * part + j;
+      if (dim < head_dim) store(row, dim, finite[i] ? state.acc[n][2 * i + j] : nan);
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 // Decode attention over coded pages by one warp: up to eight rows of queries (the query heads of a KV head, times few
-// tokens) against tiles of 64 keys. Codes are read once, by 16-byte asynchronous copies to the warp's own shared memory,
-// the next tile's keys while values are added and its values while keys are scored, and multiplied as they are by the
-// tensor cores' 8-bit integer product. The roundings are those of attend_decode (kernels/attend.h): queries to 8 bits of
-// the largest number of each band, weights times value scales to 8 bits of the tile's largest.
+// tokens) against tiles of 64 keys. Codes are read once, by 16-byte asynchronous copies to the warp's own shared
+// memory, the next tile's keys while values are added and its values while keys are scored, and multiplied as they are
+// by the tensor cores' 8-bit integer product. The roundings are those of attend_decode (kernels/attend.h): queries to 8
+// bits of the largest number of each band, weights times value scales to 8 bits of the tile's largest.
 //
 // A product has 16 rows of codes and 8 columns: rows of queries. Lane l = 4 g + i gives the codes of row group g and
 // holds results of columns 2 i and 2 i + 1; four rows of codes are a lane's own:
@@ -120,8 +120,8 @@ RECALLD_LANE float largest_of_groups(Warp& warp, float x) {
   return larger(x, warp.shuffle_xor(x, 16));
 }
 
-// Rounds the queries of a variant for the bands of a format: lane 4 g + i takes row g. True when the row is finite; a row
-// that is not counts as zeros.
+// Rounds the queries of a variant for the bands of a format: lane 4 g + i takes row g. True when the row is finite; a
+// row that is not counts as zeros.
 template <int kChunks, class Warp>
 RECALLD_LANE bool round_queries(Warp& warp, const AttendArgs& args, int problem, int row, const PageSlice& page,
                                 CodedMemory<kChunks>& memory) {
@@ -234,12 +234,10 @@ RECALLD_LANE void score_tile(Warp& warp, const AttendArgs& args, const PageSlice
   for (int half = 0; half < 2; ++half) {
     RECALLD_UNROLL
     for (int token = 0; token < 4; ++token) {
-      const float offset =
-          page.k_offset == nullptr ? 0.0F : half_value(memory.k_offset[32 * half + 4 * group + token]);
+      const float offset = page.k_offset == nullptr ? 0.0F : half_value(memory.k_offset[32 * half + 4 * group + token]);
       RECALLD_UNROLL
       for (int column = 0; column < 2; ++column)
-        score[half][token][column] =
-            memory.q_mean[2 * part + column] + offset * memory.q_sum[2 * part + column];
+        score[half][token][column] = memory.q_mean[2 * part + column] + offset * memory.q_sum[2 * part + column];
     }
   }
   const uint8_t* codes = memory.k;
@@ -305,11 +303,9 @@ RECALLD_LANE void softmax_tile(Warp& warp, const AttendArgs& args, const int (&p
   }
   if (!warp.any(raised)) return;
   RECALLD_UNROLL
-  for (int chunk = 0; chunk < kChunks; ++chunk)
-    RECALLD_UNROLL
-    for (int dim = 0; dim < 4; ++dim)
-      RECALLD_UNROLL
-      for (int column = 0; column < 2; ++column) state.acc[chunk][dim][column] *= rescale[column];
+  for (int chunk = 0; chunk < kChunks; ++chunk) RECALLD_UNROLL
+  for (int dim = 0; dim < 4; ++dim) RECALLD_UNROLL
+  for (int column = 0; column < 2; ++column) state.acc[chunk][dim][column] *= rescale[column];
 }
 
 // Rounds weights times value scales to 8 bits, for each row of scales.
@@ -368,18 +364,16 @@ RECALLD_LANE void add_offsets(Warp& warp, const float (&p)[2][4][2], const Coded
     }
     sum = sum_groups(warp, sum);
     RECALLD_UNROLL
-    for (int chunk = 0; chunk < kChunks; ++chunk)
-      RECALLD_UNROLL
-      for (int dim = 0; dim < 4; ++dim) state.acc[chunk][dim][column] += sum;
+    for (int chunk = 0; chunk < kChunks; ++chunk) RECALLD_UNROLL
+    for (int dim = 0; dim < 4; ++dim) state.acc[chunk][dim][column] += sum;
   }
 }
 
 // Adds weights times values of 16 dims for each half of the warp's row groups: `chunk` counts them in the band. A lane
 // whose dims belong to another band takes part with any chunk and keeps nothing.
 template <int bits, int kChunks, class Warp>
-RECALLD_LANE void add_band(Warp& warp, const LevelTable& table, const uint8_t* codes, int padded, int n_dims,
-                           int chunk, bool mine, int scale_row, const CodedMemory<kChunks>& memory,
-                           float (&acc)[4][2]) {
+RECALLD_LANE void add_band(Warp& warp, const LevelTable& table, const uint8_t* codes, int padded, int n_dims, int chunk,
+                           bool mine, int scale_row, const CodedMemory<kChunks>& memory, float (&acc)[4][2]) {
   const int group = warp.lane() / 4, part = warp.lane() % 4;
   const int n_chunks = n_dims / 16;
   const uint8_t* weights = memory.weights[scale_row][group];
@@ -444,8 +438,8 @@ RECALLD_LANE void add_values(Warp& warp, const AttendArgs& args, const PageSlice
   }
 }
 
-// Attends rows first_row .. first_row + 7 of a problem to the tiles [first_tile, end_tile). The result is left in memory.m,
-// .l and .acc(), all columns of which are written.
+// Attends rows first_row .. first_row + 7 of a problem to the tiles [first_tile, end_tile). The result is left in
+// memory.m, .l and .acc(), all columns of which are written.
 template <int kChunks, class Warp>
 RECALLD_LANE void attend_coded(Warp& warp, const AttendArgs& args, int problem, int first_row, int first_tile,
                                int end_tile, CodedMemory<kChunks>& memory) {
@@ -458,9 +452,8 @@ RECALLD_LANE void attend_coded(Warp& warp, const AttendArgs& args, int problem, 
     state.l[column] = 0;
     position[column] = args.position(problem, first_row + 2 * part + column);
     RECALLD_UNROLL
-    for (int chunk = 0; chunk < kChunks; ++chunk)
-      RECALLD_UNROLL
-      for (int dim = 0; dim < 4; ++dim) state.acc[chunk][dim][column] = 0;
+    for (int chunk = 0; chunk < kChunks; ++chunk) RECALLD_UNROLL
+    for (int dim = 0; dim < 4; ++dim) state.acc[chunk][dim][column] = 0;
   }
   bool finite = true;
   bool variant_finite = true;
@@ -517,13 +510,12 @@ RECALLD_LANE void attend_coded(Warp& warp, const AttendArgs& args, int problem, 
       memory.l[row] = bad ? not_a_number() : sum;
     }
     RECALLD_UNROLL
-    for (int chunk = 0; chunk < kChunks; ++chunk)
-      RECALLD_UNROLL
-      for (int dim = 0; dim < 4; ++dim) {
-        const int j = 32 * chunk + 4 * group + dim;
-        if (j < args.shape.head_dim)
-          acc[row * args.shape.head_dim + j] = bad ? not_a_number() : state.acc[chunk][dim][column];
-      }
+    for (int chunk = 0; chunk < kChunks; ++chunk) RECALLD_UNROLL
+    for (int dim = 0; dim < 4; ++dim) {
+      const int j = 32 * chunk + 4 * group + dim;
+      if (j < args.shape.head_dim)
+        acc[row * args.shape.head_dim + j] = bad ? not_a_number() : state.acc[chunk][dim][column];
+    }
   }
   warp.sync();
 }

@@ -1,5 +1,5 @@
-// Decode attention by one warp over pages of any format, number by number in f32: for those with a 16-bit side (sinks and
-// the recent window). A lane scores two tokens of the tile, then adds every 32nd dim of the values.
+// Decode attention by one warp over pages of any format, number by number in f32: for those with a 16-bit side (sinks
+// and the recent window). A lane scores two tokens of the tile, then adds every 32nd dim of the values.
 #pragma once
 
 #include "kernels/cuda/lane/attend_args.cuh"
@@ -78,8 +78,7 @@ RECALLD_LANE void attend_plain(Warp& warp, const AttendArgs& args, int problem, 
       RECALLD_UNROLL
       for (int i = 0; i < 2; ++i) {
         const int token = lane + 32 * i;
-        const bool seen =
-            token < n && is_visible(page.view_start + tile.token + token, position, args.shape.window);
+        const bool seen = token < n && is_visible(page.view_start + tile.token + token, position, args.shape.window);
         dot[i][row] = seen && finite[row] ? dot[i][row] * args.shape.scale : minus_infinity();
         top = larger(top, dot[i][row]);
       }

@@ -1,7 +1,7 @@
-// Encoding by one warp of a stripe: 32 consecutive tokens of one side of a page. Rows are transformed one at a time by all
-// lanes; then each lane codes a row of its own, summing in the CPU's order, so codes, scales and offsets are bit-equal
-// with kernels/encode.h; then the lanes pack words. Bulk and append are one path: tokens before `first` keep their codes,
-// tokens past the last in the stripe become zeros.
+// Encoding by one warp of a stripe: 32 consecutive tokens of one side of a page. Rows are transformed one at a time by
+// all lanes; then each lane codes a row of its own, summing in the CPU's order, so codes, scales and offsets are
+// bit-equal with kernels/encode.h; then the lanes pack words. Bulk and append are one path: tokens before `first` keep
+// their codes, tokens past the last in the stripe become zeros.
 #pragma once
 
 #include "kernels/cuda/lane/transform.cuh"
@@ -135,8 +135,7 @@ struct ScaleOffset {
 };
 
 template <int kChunks>
-RECALLD_LANE ScaleOffset code_uniformly(const EncodeSide& side, int head_dim, int row,
-                                        EncodeMemory<kChunks>& memory) {
+RECALLD_LANE ScaleOffset code_uniformly(const EncodeSide& side, int head_dim, int row, EncodeMemory<kChunks>& memory) {
   const float bound = ranked_magnitude(memory, row, head_dim, side.clip_rank);
   float low = side.format.offsets ? bound : -bound, high = -low;
   for (int i = 0; i < head_dim && side.format.offsets; ++i) {

@@ -23,14 +23,14 @@ struct ExpandedTile {
 // The level of a code of `bits`, through the byte permutation.
 RECALLD_LANE float level_number(const LevelTable& table, int bits, uint32_t code) {
   const bool upper = code >= 8;
-  const uint32_t byte = upper ? permute_bytes(table.high[0], table.high[1], code & 7)
-                              : permute_bytes(table.low[0], table.low[1], code);
+  const uint32_t byte =
+      upper ? permute_bytes(table.high[0], table.high[1], code & 7) : permute_bytes(table.low[0], table.low[1], code);
   const int level = static_cast<int8_t>(byte & 255);
   return static_cast<float>(bits == 4 && !upper ? -level : level);
 }
 
-// One band of a side, words [first, first + step, ...): store(token of the tile, dim of the side, scale * unit * level).
-// token: the tile's first; n: its tokens; codes: the band's in the page.
+// One band of a side, words [first, first + step, ...): store(token of the tile, dim of the side, scale * unit *
+// level). token: the tile's first; n: its tokens; codes: the band's in the page.
 template <bool key, class Store>
 RECALLD_LANE void expand_band(const LevelTable& table, const Band& band, int first_dim, int page_padded, int token,
                               int n, const uint8_t* codes, const uint16_t* scales, int first, int step,

@@ -1,5 +1,5 @@
-// Flash-attention states of several parts of a view into one, by log-sum-exp: warps of a block, splits of a view, ranges
-// that a caller attended apart.
+// Flash-attention states of several parts of a view into one, by log-sum-exp: warps of a block, splits of a view,
+// ranges that a caller attended apart.
 #pragma once
 
 #include "kernels/cuda/lane/portable.cuh"

@@ -1,8 +1,9 @@
-// Numbers of a page one at a time, in whichever layout (kernels/layout.h): for pages with 16-bit sides and for decoding.
+// Numbers of a page one at a time, in whichever layout (kernels/layout.h): for pages with 16-bit sides and for
+// decoding.
 #pragma once
 
-#include "kernels/cuda/lane/unpack.cuh"
 #include "kernels/attend.h"
+#include "kernels/cuda/lane/unpack.cuh"
 
 namespace recalld::kernels::cuda {
 
@@ -29,8 +30,8 @@ RECALLD_LANE int level_of(const LevelTable& table, int bits, int code) {
 
 // scale * unit * level of a coded side; 0 for dims that are not stored.
 template <bool key>
-RECALLD_LANE float coded_number(const LevelTables& levels, const SideFormat& format, int n_tokens,
-                                const uint8_t* codes, const uint16_t* scales, int token, int dim) {
+RECALLD_LANE float coded_number(const LevelTables& levels, const SideFormat& format, int n_tokens, const uint8_t* codes,
+                                const uint16_t* scales, int token, int dim) {
   const int padded = padded_tokens(n_tokens);
   int band = 0, first = 0;
   while (dim >= first + format.bands[band].n_dims) {

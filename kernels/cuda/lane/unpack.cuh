@@ -1,11 +1,11 @@
 // Codes of kernels/layout.h to the fragments of the integer matrix product mma.m16n8k32: codes are looked up four at a
 // time by the byte permutation, whose selectors are nibbles, as the codes of a 32-bit word are.
 //
-// Both sides of a page look alike from here. A lane loads 16 bytes: the words of four rows (tokens of K, dims of V), each
-// with codes of 8 (4 bits) or 16 (3 and 2 bits) places along the other axis, which the product sums over. Rows 0 and 1
-// are the lane's two rows of one product, rows 2 and 3 those of another. The places are taken in the order in which the
-// nibbles of a word come, so the other factor is put in that order too (interleave). Lane l of the warp is row group
-// l / 4 and stands for part l % 4 of the places.
+// Both sides of a page look alike from here. A lane loads 16 bytes: the words of four rows (tokens of K, dims of V),
+// each with codes of 8 (4 bits) or 16 (3 and 2 bits) places along the other axis, which the product sums over. Rows 0
+// and 1 are the lane's two rows of one product, rows 2 and 3 those of another. The places are taken in the order in
+// which the nibbles of a word come, so the other factor is put in that order too (interleave). Lane l of the warp is
+// row group l / 4 and stands for part l % 4 of the places.
 //
 // 4 bits: a table of 16 levels is two of 8, and a selector with its third bit set gives the sign of a byte in place of
 // it. The levels of codes 8..15 are positive and the table of codes 0..7 holds their magnitudes, so each lookup gives
@@ -52,8 +52,8 @@ RECALLD_LANE void interleave(uint32_t a, uint32_t b, uint32_t* fragment) {
   fragment[1] = permute_bytes(a, b, 0x7362);
 }
 
-// Registers of the other factor for one block of codes, from the words of four places each: of one product for 4 bits, of
-// two for 3 and 2 bits.
+// Registers of the other factor for one block of codes, from the words of four places each: of one product for 4 bits,
+// of two for 3 and 2 bits.
 template <int bits>
 struct Factor {
   static constexpr int kProducts = bits == 4 ? 1 : 2;
@@ -118,10 +118,9 @@ RECALLD_LANE void multiply_block(Warp& warp, const Words4& words, const HighBits
     const uint32_t first = words.word[2 * pair], second = words.word[2 * pair + 1];
     if constexpr (bits == 4) {
       const uint32_t x = first ^ 0x88888888u, y = second ^ 0x88888888u;
-      const uint32_t upper[4] = {permute_bytes(table.high[0], table.high[1], x),
-                                 permute_bytes(table.high[0], table.high[1], y),
-                                 permute_bytes(table.high[0], table.high[1], x >> 16),
-                                 permute_bytes(table.high[0], table.high[1], y >> 16)};
+      const uint32_t upper[4] = {
+          permute_bytes(table.high[0], table.high[1], x), permute_bytes(table.high[0], table.high[1], y),
+          permute_bytes(table.high[0], table.high[1], x >> 16), permute_bytes(table.high[0], table.high[1], y >> 16)};
       warp.template multiply_add<unsigned_factor>(sums.plus[pair], upper, factor.b[0]);
       const uint32_t lower[4] = {permute_bytes(table.low[0], table.low[1], first),
                                  permute_bytes(table.low[0], table.low[1], second),
@@ -137,10 +136,9 @@ RECALLD_LANE void multiply_block(Warp& warp, const Words4& words, const HighBits
           x |= spread_high(pairs, 2 * pair);
           y |= spread_high(pairs, 2 * pair + 1);
         }
-        const uint32_t levels[4] = {permute_bytes(table.low[0], table.low[1], x),
-                                    permute_bytes(table.low[0], table.low[1], y),
-                                    permute_bytes(table.low[0], table.low[1], x >> 16),
-                                    permute_bytes(table.low[0], table.low[1], y >> 16)};
+        const uint32_t levels[4] = {
+            permute_bytes(table.low[0], table.low[1], x), permute_bytes(table.low[0], table.low[1], y),
+            permute_bytes(table.low[0], table.low[1], x >> 16), permute_bytes(table.low[0], table.low[1], y >> 16)};
         warp.template multiply_add<unsigned_factor>(sums.plus[pair], levels, factor.b[half]);
       }
     }

@@ -52,8 +52,8 @@ HostState attend_by_blocks(const AttendCase& problem) {
   return state;
 }
 
-// Halves of q, k and v: three relative roundings of 2^-12 on average. A score of deviation 1.5 |k| / sqrt(d) ~ 1.5 moves
-// by a thousandth of itself at most, the output by about as much.
+// Halves of q, k and v: three relative roundings of 2^-12 on average. A score of deviation 1.5 |k| / sqrt(d) ~ 1.5
+// moves by a thousandth of itself at most, the output by about as much.
 TEST(LaneAttendBlock, IsTheReferenceUpToHalves) {
   int turn = 0;
   for (const int dim : {64, 80, 96, 128, 256}) {
@@ -91,8 +91,7 @@ TEST(LaneAttendBlock, ARowThatIsNoNumberPoisonsItselfAlone) {
   const HostState got = attend_by_blocks(problem);
   for (int row = 0; row < problem.n_rows(); ++row) {
     EXPECT_EQ(row == 33, std::isnan(got.m[static_cast<size_t>(row)])) << row;
-    for (int j = 0; j < 64; ++j)
-      EXPECT_EQ(row == 33, std::isnan(got.acc[static_cast<size_t>(row * 64 + j)])) << row;
+    for (int j = 0; j < 64; ++j) EXPECT_EQ(row == 33, std::isnan(got.acc[static_cast<size_t>(row * 64 + j)])) << row;
   }
 }
 

@@ -123,9 +123,8 @@ TEST(LaneEncode, MeansAreTheReferencesToTheBit) {
       std::vector<uint16_t> expected(static_cast<size_t>(dim)), got(expected.size());
       std::vector<float> value(expected.size());
       reference::transformed_mean(kFlips, dim, n, rows.data(), static_cast<size_t>(dim), expected.data(), value.data());
-      run_warps(1, [&](EmulatedWarp& warp) {
-        mean_of_rows<8>(warp, dim, kFlips.sign, rows.data(), dim, n, got.data());
-      });
+      run_warps(1,
+                [&](EmulatedWarp& warp) { mean_of_rows<8>(warp, dim, kFlips.sign, rows.data(), dim, n, got.data()); });
       EXPECT_EQ(expected, got) << dim << " n " << n;
     }
   }
