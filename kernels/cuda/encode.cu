@@ -19,7 +19,7 @@ constexpr int kWarps = kChunks == 2   ? 4
                                       : 1;
 
 template <int kChunks>
-__global__ void __launch_bounds__(32 * kWarps<kChunks>)
+__global__ void __launch_bounds__(32 * kWarps<kChunks>, 8 / kWarps<kChunks>)
     encode_stripes(const __grid_constant__ EncodeArgs args, const EncodeJob* jobs, int n_jobs) {
   extern __shared__ __align__(16) unsigned char shared[];
   auto* memory = reinterpret_cast<EncodeMemory<kChunks>*>(shared);
