@@ -1,6 +1,6 @@
 #include "app/recallctl/calibrate_command.h"
 
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "app/recallctl/terminal.h"
 #include "daemon/calibration_texts.h"
 #include "daemon/config.h"
 #include "episodes/calibration/calibrate.h"
@@ -42,28 +43,6 @@ std::string names_of(const CalibrateOptions& options) {
   return names;
 }
 
-// One line that is written over on a terminal; a line for each tenth elsewhere.
-class ProgressLine {
- public:
-  void show(double done, const std::string& doing) {
-    const int percent = static_cast<int>(std::floor(done * 100));
-    if (terminal_) {
-      std::fprintf(stderr, "\r\033[K%3d %% %s", percent, doing.c_str());
-      std::fflush(stderr);
-    } else if (percent / 10 != shown_) {
-      std::fprintf(stderr, "%3d %% %s\n", percent, doing.c_str());
-    }
-    shown_ = percent / 10;
-  }
-  void end() {
-    if (terminal_) std::fputs("\r\033[K", stderr);
-  }
-
- private:
-  const bool terminal_ = isatty(STDERR_FILENO) == 1;
-  int shown_ = -1;
-};
-
 }  // namespace
 
 Status calibrate_command(const CalibrateOptions& options) {
@@ -85,10 +64,13 @@ Status calibrate_command(const CalibrateOptions& options) {
   }
   episodes::CalibrationOptions calibration_options;
   calibration_options.max_tokens = options.max_tokens;
-  ProgressLine line;
+  ProgressLine line(stderr);
   const auto calibration = episodes::calibrate(*engine, tokens, names_of(options), calibration_options,
-                                               [&](double done, const std::string& doing) { line.show(done, doing); });
-  line.end();
+                                               [&](double done, const std::string& doing) {
+                                                 const int percent = static_cast<int>(std::floor(done * 100));
+                                                 line.show(percent / 10, fmt::format("{:3} % {}", percent, doing));
+                                               });
+  line.clear();
   if (!calibration.ok()) return calibration.status();
   RECALLD_RETURN_IF_ERROR(quant::save_calibration(**calibration, out));
   std::printf("%s\n", out.c_str());

@@ -26,23 +26,32 @@ Look stdout_look() {
   return {terminal_columns(), utf8, utf8};
 }
 
-ProgressLine::ProgressLine() : terminal_(stdout_is_terminal()) {}
+ProgressLine::ProgressLine(std::FILE* to) : to_(to), terminal_(isatty(fileno(to)) == 1) {}
 
 void ProgressLine::show(int64_t done, int64_t total, double per_second) {
+  show(total > 0 ? done * 10 / total : 10,
+       progress_text(done, total, per_second, terminal_ ? terminal_columns() - 1 : 0));
+}
+
+void ProgressLine::show(int64_t tenth, const std::string& text) {
   if (terminal_) {
-    std::printf("\r%s\033[K", progress_text(done, total, per_second, terminal_columns() - 1).c_str());
+    std::fprintf(to_, "\r%s\033[K", text.c_str());
     shown_ = true;
   } else {
-    const int64_t tenth = total > 0 ? done * 10 / total : 10;
     if (tenth == last_tenth_) return;
     last_tenth_ = tenth;
-    std::printf("%s\n", progress_text(done, total, per_second, 0).c_str());
+    std::fprintf(to_, "%s\n", text.c_str());
   }
-  std::fflush(stdout);
+  std::fflush(to_);
 }
 
 void ProgressLine::finish() {
-  if (shown_) std::printf("\n");
+  if (shown_) std::fprintf(to_, "\n");
+  shown_ = false;
+}
+
+void ProgressLine::clear() {
+  if (shown_) std::fprintf(to_, "\r\033[K");
   shown_ = false;
 }
 

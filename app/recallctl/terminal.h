@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
+#include <string>
 
 namespace recalld::recallctl {
 
@@ -22,12 +24,18 @@ Look stdout_look();
 // One line that is rewritten in place on a terminal; elsewhere a plain line each time the tenth of the work changes.
 class ProgressLine {
  public:
-  ProgressLine();
+  // to: standard output or standard error.
+  explicit ProgressLine(std::FILE* to = stdout);
   void show(int64_t done, int64_t total, double per_second);
+  // Any text; tenth: of the work.
+  void show(int64_t tenth, const std::string& text);
   // Leaves the last state standing and goes to a new line.
   void finish();
+  // Takes the line away.
+  void clear();
 
  private:
+  std::FILE* to_;
   bool terminal_;
   int64_t last_tenth_ = -1;
   bool shown_ = false;

@@ -42,8 +42,8 @@ struct ArmContext {
 // What was spent before the first question.
 struct BuildCost {
   int64_t tokens_read = 0;  // through the model
-  size_t bytes_held =
-      0;  // of the whole session at rest: pages, vectors and tables; not the transcript, which every arm has
+  // Of the whole session at rest: pages, vectors and tables; not the transcript, which every arm has.
+  size_t bytes_held = 0;
   double seconds = 0;
 };
 
