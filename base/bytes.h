@@ -76,6 +76,8 @@ class Digester {
   std::unique_ptr<State> state_;
 };
 
+inline constexpr float kLargestHalf = 65504.0F;
+
 // IEEE half precision. float_to_half rounds to nearest even; overflow becomes infinity.
 uint16_t float_to_half(float value);
 float half_to_float(uint16_t half);

@@ -81,10 +81,8 @@ Result<MatrixMaps> make_maps(int d, const HeadCalibration& head, const LayerBits
 
 Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibration, int layer, const LayerBits& bits,
                                                      const std::string& name) {
-  if (layer < 0 || static_cast<size_t>(layer) >= calibration.layers.size())
-    return invalid_argument("layer " + std::to_string(layer) + " of a calibration of " +
-                            std::to_string(calibration.layers.size()));
-  const LayerCalibration& from = calibration.layers[static_cast<size_t>(layer)];
+  RECALLD_ASSIGN_OR_RETURN(const LayerCalibration* const of_layer, calibration.layer(layer));
+  const LayerCalibration& from = *of_layer;
   MatrixCodecOptions options;
   options.name = name;
   options.layer = layer;

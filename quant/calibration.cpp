@@ -154,6 +154,12 @@ Status check_layer(const LayerCalibration& layer) {
 
 }  // namespace
 
+Result<const LayerCalibration*> Calibration::layer(int index) const {
+  if (index < 0 || static_cast<size_t>(index) >= layers.size())
+    return invalid_argument("layer " + std::to_string(index) + " of a calibration of " + std::to_string(layers.size()));
+  return &layers[static_cast<size_t>(index)];
+}
+
 Result<std::vector<std::byte>> write_calibration(const Calibration& calibration) {
   Out out;
   out.raw(kMagic, sizeof kMagic);

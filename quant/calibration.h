@@ -66,6 +66,9 @@ struct Calibration {
   std::string text;  // which text it was made from, for people
   std::vector<LayerCalibration> layers;
   Digest128 digest;  // of the file's bytes: names the calibration in pages
+
+  // kInvalidArgument for a layer that it does not have; lives as long as the calibration.
+  Result<const LayerCalibration*> layer(int index) const;
 };
 
 // Rounds the maps to what a file keeps (halves of unit-length rows and a length for each) and gives the file's bytes.

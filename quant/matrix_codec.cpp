@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/bytes.h"
 #include "kernels/decode.h"
 
 namespace recalld::quant {
 namespace {
-
-constexpr float kLargestHalf = 65504.0F;
 
 // out = rows mapped, [n_rows][d]; `in` rows are `stride` floats apart. Sums go over the inputs in ascending order, so a
 // row's result does not depend on the others. in may be out when stride is d.
@@ -36,6 +35,8 @@ void gather(int d, int n_rows, const float* rows, size_t stride, float* out) {
     }
 }
 
+}  // namespace
+
 std::vector<float> transposed(int d, const std::vector<float>& matrix) {
   std::vector<float> out(matrix.size());
   const auto n = static_cast<size_t>(d);
@@ -43,8 +44,6 @@ std::vector<float> transposed(int d, const std::vector<float>& matrix) {
     for (size_t j = 0; j < n; ++j) out[j * n + i] = matrix[i * n + j];
   return out;
 }
-
-}  // namespace
 
 MatrixCodec::MatrixCodec(MatrixCodecOptions options, std::vector<MatrixMaps> maps)
     : options_(std::move(options)), maps_(std::move(maps)) {}

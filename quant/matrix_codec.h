@@ -35,6 +35,9 @@ struct MatrixCodecOptions {
   double k_clip = 1, v_clip = 1;
 };
 
+// Of a [d][d] matrix.
+std::vector<float> transposed(int d, const std::vector<float>& matrix);
+
 class MatrixCodec final : public Codec {
  public:
   // maps: one for each KV head of the layer, or one for all of them.

@@ -37,10 +37,8 @@ Matrix oscar_rotation(int n, const Matrix& target) {
 }
 
 Result<std::shared_ptr<const Codec>> make_oscar(const Calibration& calibration, int layer) {
-  if (layer < 0 || static_cast<size_t>(layer) >= calibration.layers.size())
-    return invalid_argument("layer " + std::to_string(layer) + " of a calibration of " +
-                            std::to_string(calibration.layers.size()));
-  const LayerCalibration& from = calibration.layers[static_cast<size_t>(layer)];
+  RECALLD_ASSIGN_OR_RETURN(const LayerCalibration* const of_layer, calibration.layer(layer));
+  const LayerCalibration& from = *of_layer;
   if (!std::has_single_bit(static_cast<unsigned>(from.head_dim)))
     return unsupported("oscar-2 needs a head_dim that is a power of two, not " + std::to_string(from.head_dim));
   MatrixCodecOptions options;
@@ -64,10 +62,7 @@ Result<std::shared_ptr<const Codec>> make_oscar(const Calibration& calibration, 
   maps.k_encode = from.oscar_k;
   maps.k_query = from.oscar_k;
   maps.v_encode = from.oscar_v;
-  maps.v_restore.resize(from.oscar_v.size());
-  const auto n = static_cast<size_t>(from.head_dim);
-  for (size_t i = 0; i < n; ++i)
-    for (size_t j = 0; j < n; ++j) maps.v_restore[j * n + i] = from.oscar_v[i * n + j];
+  maps.v_restore = transposed(from.head_dim, from.oscar_v);
   return std::shared_ptr<const Codec>(std::make_shared<MatrixCodec>(std::move(options), std::vector{std::move(maps)}));
 }
 

@@ -13,6 +13,7 @@
 #include <cfloat>
 #include <cmath>
 
+#include "base/bytes.h"
 #include "kernels/encode.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,7 +21,6 @@ namespace recalld::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kTokens = kTokenGroup;
-constexpr float kLargestHalf = 65504.0F;
 constexpr float kSmallestSquare = 1e-30F;
 
 // Lanes that hold tokens; a group is kTokens / lanes vectors.

@@ -9,7 +9,6 @@
 namespace recalld::kernels::reference {
 namespace {
 
-constexpr float kLargestHalf = 65504.0F;
 constexpr float kSmallestSquare = 1e-30F;
 
 float safe(float value) {

@@ -51,7 +51,6 @@ struct EncodeJob {
 };
 
 inline constexpr int kStripe = 32;
-inline constexpr float kLargestHalf = 65504.0F;
 
 template <int kChunks>
 struct EncodeMemory {
