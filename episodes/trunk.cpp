@@ -76,6 +76,7 @@ Status Trunk::read(runtime::Engine& engine, std::span<const int32_t> tokens, con
   if (tokens.empty() || tokens.size() > static_cast<size_t>(room()))
     return invalid_argument("a read of " + std::to_string(tokens.size()) + " tokens where 1 to " +
                             std::to_string(room()) + " fit");
+  RECALLD_RETURN_IF_ERROR(resume());
   if (block_is_over()) RECALLD_RETURN_IF_ERROR(settle());
   if (!begun_) RECALLD_RETURN_IF_ERROR(begin_block());
   const runtime::StepRequest request{&sequence_, tokens, runtime::Outputs::kNone, nullptr};
@@ -113,6 +114,7 @@ Trunk::Piece Trunk::piece_at(int64_t first, int64_t end) const {
 }
 
 Status Trunk::settle() {
+  RECALLD_RETURN_IF_ERROR(resume());
   RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
   while (paged_tokens_ < n_tokens_) {
     const Piece piece = piece_at(paged_tokens_, n_tokens_);
@@ -166,6 +168,7 @@ void Trunk::release() {
 }
 
 Result<std::vector<retrieval::PageGroup>> Trunk::tail() const {
+  if (!stored_tail_.empty()) return stored_tail_;
   std::vector<retrieval::PageGroup> groups;
   RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
   for (int64_t first = paged_tokens_; first < n_tokens_;) {
@@ -221,15 +224,25 @@ Status Trunk::restore(std::vector<retrieval::PageGroup> groups, const std::vecto
   first_changed_ = groups_.size();
   unsaved_ = false;
   begun_ = false;
-  if (tail.empty()) return ok_status();
-  RECALLD_RETURN_IF_ERROR(show(view_));
-  begun_ = true;
   for (const cache::ChunkPtr& chunk : tail) {
     if (chunk->token_start() != n_tokens_) return corrupt("stored rows do not continue the pages");
-    RECALLD_RETURN_IF_ERROR(sequence_.import_rows(*chunk));
     n_tokens_ += chunk->n_tokens();
   }
   if (n_tokens_ > segmenter_.n_tokens()) return corrupt("stored rows hold more tokens than the transcript has");
+  for (const cache::ChunkPtr& chunk : tail) {
+    const Piece piece = piece_at(chunk->token_start(), n_tokens_);
+    if (piece.n_tokens != chunk->n_tokens()) return corrupt("stored rows do not follow the segments of the transcript");
+    stored_tail_.push_back({chunk->token_start(), piece.n_tokens, piece.pinned, chunk, piece.segment, piece.date});
+  }
+  return ok_status();
+}
+
+Status Trunk::resume() {
+  if (stored_tail_.empty()) return ok_status();
+  RECALLD_RETURN_IF_ERROR(show(view_));
+  for (const retrieval::PageGroup& rows : stored_tail_) RECALLD_RETURN_IF_ERROR(sequence_.import_rows(*rows.chunk));
+  stored_tail_.clear();
+  begun_ = true;
   return ok_status();
 }
 
@@ -247,6 +260,7 @@ size_t Trunk::bytes() const {
   size_t sum = sequence_.working_bytes();
   for (const retrieval::PageGroup& group : groups_)
     if (group.chunk != nullptr) sum += group.chunk->buffer->size();
+  for (const retrieval::PageGroup& rows : stored_tail_) sum += rows.chunk->buffer->size();
   return sum;
 }
 

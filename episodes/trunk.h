@@ -104,7 +104,7 @@ class Trunk {
 
   // Rebuilds the trunk from what was saved: groups in order (chunks may be null: see `load`), the tail's chunks, the
   // view. All turns that the tokens belong to must have been announced. kCorrupt when they do not continue each other
-  // or do not follow the segments.
+  // or do not follow the segments. The view's pages are loaded when reading goes on, not before: questions need others.
   Status restore(std::vector<retrieval::PageGroup> groups, const std::vector<cache::ChunkPtr>& tail,
                  std::vector<size_t> view);
 
@@ -134,6 +134,8 @@ class Trunk {
   Status begin_block();
   Status show(std::span<const size_t> chosen);
   void release();
+  // Where a restored block was left: its view and rows go into the sequence.
+  Status resume();
 
   const cache::CacheShape& shape_;
   std::shared_ptr<cache::MemoryPool> pool_;
@@ -143,9 +145,10 @@ class Trunk {
   SegmentRanker ranker_;
   Loader loader_;
   std::vector<retrieval::PageGroup> groups_;
-  size_t first_plain_ = 0;    // groups before it are pinned or coded
-  std::vector<size_t> view_;  // what the block sees, once it has begun
-  bool begun_ = false;        // the sequence shows view_ and then the block's rows
+  size_t first_plain_ = 0;                         // groups before it are pinned or coded
+  std::vector<size_t> view_;                       // what the block sees, once it has begun
+  bool begun_ = false;                             // the sequence shows view_ and then the block's rows
+  std::vector<retrieval::PageGroup> stored_tail_;  // the block's rows as restored, until resume()
   int64_t n_tokens_ = 0;
   int64_t block_start_ = 0;
   int64_t paged_tokens_ = 0;  // tokens in groups_

@@ -110,7 +110,10 @@ TEST_F(TrunkTest, ASavedTrunkComesBackBitForBit) {
   announce_to(restored, 200);
   ASSERT_TRUE(restored.restore(disk.groups(), disk.tail, disk.view).ok());
   EXPECT_EQ(restored.n_tokens(), 200);
-  EXPECT_EQ(disk.loads, static_cast<int>(disk.chunks.size()));
+  EXPECT_EQ(disk.loads, 0) << "what the block sees is loaded when its reading goes on";
+  const auto tail = trunk.tail().value(), restored_tail = restored.tail().value();
+  ASSERT_EQ(tail.size(), restored_tail.size());
+  for (size_t i = 0; i < tail.size(); ++i) EXPECT_TRUE(same_bytes(*tail[i].chunk, *restored_tail[i].chunk));
   EXPECT_EQ(greedy(trunk, 10), greedy(restored, 10));
   // Reading goes on as if nothing had happened: the same pages, byte for byte.
   read_to(trunk, 300, 1000);
@@ -121,6 +124,27 @@ TEST_F(TrunkTest, ASavedTrunkComesBackBitForBit) {
     EXPECT_TRUE(same_bytes(*trunk.load(i).value(), *restored.load(i).value())) << "page group " << i;
   }
   EXPECT_LT(restored.unsaved().value().first_changed, restored.groups().size());
+}
+
+TEST_F(TrunkTest, ABlockWhoseViewIsLostSaysSoWhenItIsReadOn) {
+  Trunk trunk = make(options("turboquant-4"));
+  read_to(trunk, 200, 1000);
+  Disk disk;
+  disk.save(trunk);
+  Trunk restored = make(options("turboquant-4"));
+  bool lost = true;
+  restored.set_loader([&](size_t group) -> Result<cache::ChunkPtr> {
+    if (lost) return corrupt("a page is damaged");
+    return disk.chunks[group];
+  });
+  announce_to(restored, 201);
+  ASSERT_TRUE(restored.restore(disk.groups(), disk.tail, disk.view).ok());
+  const std::vector<int32_t> token{5};
+  EXPECT_EQ(restored.read(*engine_, token).code(), StatusCode::kCorrupt);
+  EXPECT_EQ(restored.n_tokens(), 200);
+  lost = false;
+  EXPECT_TRUE(restored.read(*engine_, token).ok());
+  EXPECT_EQ(restored.n_tokens(), 201);
 }
 
 TEST_F(TrunkTest, SavesBetweenBlocksAddUpToTheTrunk) {
