@@ -202,8 +202,8 @@ bool EngineLoop::evict_one(const std::string& keep) {
 Status EngineLoop::start_answer(ChatJob& job) {
   if (job.session.empty()) {
     Answer::Prompt prompt;
-    prompt.tokens = std::move(job.tokens);
-    prompt.stops = std::move(job.stops);
+    prompt.tokens = job.tokens;
+    prompt.stops = job.stops;
     prompt.trim = job.trim;
     job.answer->sink().on_start(-1);
     return job.answer->prepare(std::move(prompt), *engine_, context_.pool);
@@ -229,7 +229,8 @@ Result<Answer::Prompt> EngineLoop::prompt_for(ChatJob& job, SessionMemory& memor
   prompt.tokens = memory.newest_pending(std::min<int64_t>(options_.catch_up_tokens, engine_->context() / 4));
   prompt.recall.tokens_pending -= static_cast<int64_t>(prompt.tokens.size());
   prompt.tokens.insert(prompt.tokens.end(), job.tokens.begin(), job.tokens.end());
-  prompt.stops = std::move(job.stops);
+  // Copied: where memory is short the job is tried again.
+  prompt.stops = job.stops;
   prompt.trim = job.trim;
 
   RECALLD_ASSIGN_OR_RETURN(std::vector<retrieval::PageGroup> groups, memory.groups());
