@@ -63,6 +63,8 @@ bool read_options(int argc, char** argv, Options* options, int* exit_code) {
   options->calibration = "data/sample_prose.txt";
   app.add_option("--calibration", options->calibration, "text that EpiCache's layer budgets are measured on")
       ->capture_default_str();
+  app.add_option("--calibrations", options->calibrations,
+                 "folder where recallctl calibrate put FINGERPRINT.rcal, for codecs that need one");
   std::vector<std::string> ours;
   app.add_option(
       "--ours", ours,
@@ -99,6 +101,7 @@ ArmOptions arm_options(const Options& options) {
           .ours = options.ours,
           .encoder = options.encoder,
           .calibration = options.calibration,
+          .calibrations = options.calibrations,
           .folder = options.out};
 }
 

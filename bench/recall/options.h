@@ -31,8 +31,9 @@ struct Options {
   bool plan = false;
   std::string out;
   std::vector<OurOptions> ours{{}};
-  std::string encoder;      // GGUF
-  std::string calibration;  // text file
+  std::string encoder;       // GGUF
+  std::string calibration;   // text file
+  std::string calibrations;  // folder of FINGERPRINT.rcal
 };
 
 // Fills *options. False when the program should end at once with *exit_code (help was asked for, or an option is

@@ -5,7 +5,9 @@
 
 #include "base/clock.h"
 #include "bench/recall/arms/text_arms.h"
+#include "episodes/calibration/calibrate.h"
 #include "episodes/trunk.h"
+#include "quant/calibration.h"
 
 namespace recalld::bench {
 namespace {
@@ -48,9 +50,18 @@ class Memory {
   static constexpr size_t kRowBytes = 1670;
 };
 
-Result<cache::CodecPlan> plan_of(const std::string& codec, size_t n_layers) {
-  RECALLD_ASSIGN_OR_RETURN(const auto made, quant::make_codec(codec));
-  return cache::CodecPlan{std::vector(n_layers, made)};
+Result<cache::CodecPlan> plan_of(const ArmContext& context, const OurOptions& options, const std::string& codec) {
+  const runtime::Model& model = context.engine->model();
+  std::shared_ptr<const quant::Calibration> calibration;
+  if (quant::needs_calibration(codec)) {
+    const std::string path = options.calibrations + "/" + model.fingerprint().hex() + ".rcal";
+    RECALLD_ASSIGN_OR_RETURN(calibration, quant::load_calibration(path));
+    RECALLD_RETURN_IF_ERROR(
+        quant::check_calibration(*calibration, model.fingerprint(), episodes::layer_dims(model.cache_shape())));
+  }
+  RECALLD_ASSIGN_OR_RETURN(auto codecs,
+                           quant::make_codecs(codec, model.cache_shape().layers.size(), calibration.get()));
+  return cache::CodecPlan{std::move(codecs)};
 }
 
 Result<episodes::TrunkOptions> trunk_options(const ArmContext& context, const OurOptions& options,
@@ -63,7 +74,7 @@ Result<episodes::TrunkOptions> trunk_options(const ArmContext& context, const Ou
   trunk.recent_tokens = options.choice.recent_tokens;
   trunk.window_tokens = context.engine->context();
   trunk.view_tokens = std::min(options.reading_view, trunk.window_tokens - episodes::longest_block(trunk));
-  RECALLD_ASSIGN_OR_RETURN(trunk.plan, plan_of(codec, model.cache_shape().layers.size()));
+  RECALLD_ASSIGN_OR_RETURN(trunk.plan, plan_of(context, options, codec));
   RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk));
   trunk.fingerprint = episodes::trunk_fingerprint(model.fingerprint(), "plain", trunk);
   return trunk;
@@ -90,7 +101,7 @@ Result<std::shared_ptr<Memory>> read_history(const ArmContext& context, const Ou
 // Pages that are in 16 bits though neither pinned nor recent, coded.
 Status code_pages(const ArmContext& context, const OurOptions& options, Memory* memory) {
   const cache::CacheShape& shape = context.engine->model().cache_shape();
-  RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plan, plan_of(options.codec, shape.layers.size()));
+  RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plan, plan_of(context, options, options.codec));
   const auto end = static_cast<int64_t>(context.history->tokens.size());
   for (retrieval::PageGroup& group : memory->groups) {
     if (group.pinned || group.token_start + group.n_tokens > end - options.choice.recent_tokens) continue;
@@ -209,8 +220,8 @@ Status set_value(const std::string& key, const std::string& value, OurOptions* o
   if (key == "turns") return set_number(value, &options->choice.segments.turns);
   if (key == "pinned") return set_number(value, &options->choice.pinned_tokens);
   if (key == "recent") return set_number(value, &options->choice.recent_tokens);
-  if (key == "codec") return options->codec = value, quant::make_codec(value).status();
-  if (key == "read") return options->reading_codec = value, quant::make_codec(value).status();
+  if (key == "codec") return options->codec = value, quant::check_codec_name(value);
+  if (key == "read") return options->reading_codec = value, quant::check_codec_name(value);
   if (key == "reading") {
     const auto policy = episodes::parse_reading_policy(value);
     if (!policy.has_value()) return invalid_argument("no reading policy '" + value + "'");

@@ -17,6 +17,7 @@ struct OurOptions {
   std::string codec = "turboquant-4";
   std::string reading_codec;  // pages seen while reading, coded anew at the end; "": codec
   std::string encoder;        // GGUF
+  std::string calibrations;   // folder of FINGERPRINT.rcal, for codecs that need one
 };
 
 // "LABEL:key=value,key=value"; the label or the values may be missing. Keys: reading (recent, whole, sinks, composed),

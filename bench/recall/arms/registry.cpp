@@ -90,6 +90,7 @@ Result<std::vector<std::unique_ptr<Arm>>> make_arms(const std::vector<std::strin
     for (OurOptions ours : options.ours)
       for (const int budget : options.budgets) {
         ours.encoder = options.encoder;
+        ours.calibrations = options.calibrations;
         arms.push_back(make_our_arm(budget, ours));
       }
   return arms;

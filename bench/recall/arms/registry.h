@@ -16,6 +16,7 @@ struct ArmOptions {
   std::vector<OurOptions> ours{{}};  // one arm each; the first is also what text_rag chooses by
   std::string encoder;               // GGUF of the text encoder
   std::string calibration;           // text that layers' budgets are measured on
+  std::string calibrations;          // folder of codecs' calibrations, see OurOptions
   std::string folder;                // for what is measured once per model
 };
 
