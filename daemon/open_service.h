@@ -32,7 +32,7 @@ struct ServiceOptions {
   int32_t page_tokens = 256;
   int32_t recent_tokens = 128;
   int32_t pinned_tokens = 16;
-  int32_t segment_turns = 2;
+  int32_t segment_turns = 1;
   int32_t segment_tokens = 256;
   episodes::ReadingPolicy reading = episodes::ReadingPolicy::kRecent;
   int32_t reading_view_tokens = 0;  // most page tokens that reading sees; 0: what the window leaves

@@ -20,7 +20,7 @@
 namespace recalld::episodes {
 
 struct SegmenterOptions {
-  int32_t turns = 2;         // of a segment, at most; 1..64
+  int32_t turns = 1;         // of a segment, at most; 1..64
   int32_t max_tokens = 256;  // of a segment; 16..4096
 };
 

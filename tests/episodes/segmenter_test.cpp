@@ -19,7 +19,7 @@ Push said(int32_t n_tokens, std::optional<int64_t> time_ms = std::nullopt, const
   return {{"user", "Ann", text, time_ms}, n_tokens};
 }
 
-Segmenter segmented(const std::vector<Push>& pushes, const SegmenterOptions& options = {}) {
+Segmenter segmented(const std::vector<Push>& pushes, const SegmenterOptions& options = {.turns = 2}) {
   Segmenter segmenter(options);
   for (const Push& push : pushes) segmenter.push(push.turn, push.n_tokens);
   return segmenter;

@@ -107,8 +107,8 @@ constexpr const char* kQuestion = "Which vet did the beagle see?";
 TEST_F(SessionRecallTest, SegmentsAreFoundByWordsBeforeTheyAreEmbedded) {
   Session early = session();
   early.read(talk(40));
-  EXPECT_EQ(early.recall->size(), 20U);
-  EXPECT_EQ(early.recall->n_pending(), 20U);
+  EXPECT_EQ(early.recall->size(), 40U);
+  EXPECT_EQ(early.recall->n_pending(), 40U);
   EXPECT_FALSE(early.recall->has_unsaved());
   const retrieval::Ranking ranking = early.recall->rank({kQuestion, std::nullopt}).value();
   EXPECT_EQ(encoder_.calls, 0) << "there is nothing to compare the question with";
