@@ -182,7 +182,8 @@ TEST_F(RecallSampleTest, ADeletedSessionLeavesNoVectorBehind) {
   const std::string kept = imported(sample(10)), gone = imported(sample(26));
   close();
   std::string vectors, title;
-  sql("SELECT embedding FROM segments WHERE session = '" + gone + "' AND idx = 7", &vectors);
+  // Of a turn that the other session does not have.
+  sql("SELECT embedding FROM segments WHERE session = '" + gone + "' AND idx = 15", &vectors);
   sql("SELECT title FROM episodes WHERE session = '" + gone + "' ORDER BY length(title) DESC LIMIT 1", &title);
   ASSERT_GT(vectors.size(), 3000U);
   const std::string files = raw_files();
