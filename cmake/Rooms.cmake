@@ -5,7 +5,7 @@ set(RECALLD_SANITIZE "" CACHE STRING "Value of -fsanitize= for all of recalld's 
 
 add_library(recalld_flags INTERFACE)
 target_include_directories(recalld_flags INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(recalld_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-missing-field-initializers -Wno-restrict>)
+target_compile_options(recalld_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>>)
 if(RECALLD_SANITIZE)
   target_compile_options(recalld_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${RECALLD_SANITIZE} -fno-omit-frame-pointer -g1>)
