@@ -198,6 +198,25 @@ TEST(Oscar, RotationClipAndCodesFollowTheEquations) {
   }
 }
 
+// The paper's 2.28 bits: codes, a scale and an offset of 16 bits for each row of 128, and windows of 64 first and 256
+// newest tokens in 16 bits at 131,072 tokens. Ours has page headers and padding on top.
+TEST(Oscar, BitsPerNumberAreThePapers) {
+  constexpr int kDim = 128, kOfPage = 256;
+  constexpr double kTokens = 131'072, kWindows = 64 + 256;
+  const auto calibration = filed(random_calibration(kDim, 1));
+  const auto bits_of = [](const Codec& codec) {
+    constexpr int kPageHeads = 8;
+    return static_cast<double>(codec.page_bytes(kPageHeads, kDim, kOfPage)) * 8 / (2 * kPageHeads * kDim * kOfPage);
+  };
+  const auto with_windows = [](double coded, double plain) { return coded + (plain - coded) * kWindows / kTokens; };
+  const double papers = with_windows(2 + 32.0 / kDim, 16);
+  EXPECT_NEAR(2.28, papers, 0.005);
+  const double ours =
+      with_windows(bits_of(*layer_one("oscar-2", *calibration)), bits_of(*make_codec("none16").value()));
+  EXPECT_GE(ours, papers);
+  EXPECT_NEAR(papers, ours, 0.0025);
+}
+
 TEST(CalibrationFile, RoundTripAndRefusals) {
   const Calibration made = random_calibration(64, kHeads);
   const std::vector<std::byte> bytes = write_calibration(made).value();
