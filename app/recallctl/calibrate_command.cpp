@@ -12,6 +12,7 @@
 #include "daemon/calibration_texts.h"
 #include "daemon/config.h"
 #include "episodes/calibration/calibrate.h"
+#include "quant/rotation_zoo.h"
 #include "runtime/tokenizer.h"
 
 namespace recalld::recallctl {
@@ -43,6 +44,16 @@ std::string names_of(const CalibrateOptions& options) {
   return names;
 }
 
+// Both or none. Read before the model is measured, which takes minutes.
+Result<std::vector<quant::ZooRotations>> rotations_of(const CalibrateOptions& options) {
+  std::vector<quant::ZooRotations> rotations;
+  for (const std::string& path : options.oscar_rotations) {
+    RECALLD_ASSIGN_OR_RETURN(quant::ZooRotations read, quant::load_rotations(path));
+    rotations.push_back(std::move(read));
+  }
+  return rotations;
+}
+
 }  // namespace
 
 Status calibrate_command(const CalibrateOptions& options) {
@@ -52,6 +63,7 @@ Status calibrate_command(const CalibrateOptions& options) {
   const std::string out = options.out.empty() ? default_path(model->fingerprint().hex()) : options.out;
   if (out.empty()) return invalid_argument("HOME is unknown; say where the calibration goes with --out");
   RECALLD_ASSIGN_OR_RETURN(const std::vector<std::string> texts, texts_of(options));
+  RECALLD_ASSIGN_OR_RETURN(const std::vector<quant::ZooRotations> rotations, rotations_of(options));
   runtime::EngineOptions engine_options;
   engine_options.threads = options.threads;
   RECALLD_ASSIGN_OR_RETURN(const auto engine, runtime::Engine::create(model, engine_options));
@@ -65,12 +77,15 @@ Status calibrate_command(const CalibrateOptions& options) {
   episodes::CalibrationOptions calibration_options;
   calibration_options.max_tokens = options.max_tokens;
   ProgressLine line(stderr);
-  const auto calibration = episodes::calibrate(*engine, tokens, names_of(options), calibration_options,
-                                               [&](double done, const std::string& doing) {
-                                                 const int percent = static_cast<int>(std::floor(done * 100));
-                                                 line.show(percent / 10, fmt::format("{:3} % {}", percent, doing));
-                                               });
+  auto calibration = episodes::calibrate(*engine, tokens, names_of(options), calibration_options,
+                                         [&](double done, const std::string& doing) {
+                                           const int percent = static_cast<int>(std::floor(done * 100));
+                                           line.show(percent / 10, fmt::format("{:3} % {}", percent, doing));
+                                         });
   line.clear();
+  if (calibration.ok() && !rotations.empty())
+    calibration = quant::with_rotations(**calibration, rotations[0], rotations[1],
+                                        std::filesystem::path(options.oscar_rotations[0]).filename().string());
   if (!calibration.ok()) return calibration.status();
   RECALLD_RETURN_IF_ERROR(quant::save_calibration(**calibration, out));
   std::printf("%s\n", out.c_str());

@@ -12,6 +12,8 @@ struct CalibrateOptions {
   std::string model;               // GGUF
   std::vector<std::string> texts;  // files; empty: what is built in
   std::string out;                 // empty: where the daemon looks for it
+  // OSCAR's published rotations of the model, of keys and of values (quant/rotation_zoo.h); empty: measured.
+  std::vector<std::string> oscar_rotations;
   int threads = 1;
   int max_tokens = 8192;
 };

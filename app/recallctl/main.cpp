@@ -131,6 +131,11 @@ CLI::App* add_calibrate(CLI::App* app, CalibrateOptions* options) {
       ->default_str("a story and a conversation that are built in");
   calibrate->add_option("--out", options->out, "The file to write")
       ->default_str("where a daemon with its default memory.data_dir looks for it");
+  calibrate
+      ->add_option("--oscar-rotations", options->oscar_rotations,
+                   "OSCAR's published rotations of the model for oscar-2: the file of keys, then that of values")
+      ->expected(2)
+      ->default_str("measured like the rest");
   calibrate->add_option("--threads", options->threads, "Threads to compute with")->check(CLI::Range(1, 1024));
   calibrate->add_option("--tokens", options->max_tokens, "Most tokens that are read")->check(CLI::Range(256, 1 << 20));
   return calibrate;

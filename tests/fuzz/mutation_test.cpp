@@ -38,7 +38,7 @@ TEST_P(Mutation, ChangedBytesAreRefusedOrReadWhole) {
   EXPECT_LT(read, kRuns * 9 / 10);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Mutation, ::testing::Values("pages", "rest", "calibration"),
+INSTANTIATE_TEST_SUITE_P(Targets, Mutation, ::testing::Values("pages", "rest", "calibration", "rotations"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

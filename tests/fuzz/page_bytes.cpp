@@ -103,12 +103,12 @@ CodecTag random_tag(Random& random, int head_dim) {
 }
 
 PageMeta random_meta(Random& random) {
-  constexpr int kDims[] = {16, 32, 32, 48, 64, 80};
+  constexpr int kDims[] = {16, 16, 32, 32, 48, 64};
   PageMeta meta;
   meta.layer = static_cast<int32_t>(random() % 3);
   meta.n_kv_heads = 1 + static_cast<int32_t>(random() % 2);
   meta.head_dim = kDims[random() % std::size(kDims)];
-  meta.n_tokens = 1 + static_cast<int32_t>(random() % 40);
+  meta.n_tokens = 1 + static_cast<int32_t>(random() % (random() % 4 == 0 ? 33 : 6));
   meta.rope_start = static_cast<int32_t>(random() % 5000);
   meta.token_start = static_cast<int64_t>(random());
   return meta;

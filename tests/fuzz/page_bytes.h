@@ -12,7 +12,7 @@ namespace recalld::testing {
 
 inline constexpr size_t kPageSizeOffset = 52, kPageChecksumOffset = 88;
 // Larger pages are not made: their formats are no other, and their reading takes longer.
-inline constexpr size_t kMaxFuzzedPage = 2304;
+inline constexpr size_t kMaxFuzzedPage = 1216;
 
 // The size that a page with this header has; nothing when no page has this header.
 std::optional<size_t> size_of_page(std::span<const std::byte> header);
