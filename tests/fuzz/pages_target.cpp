@@ -91,8 +91,10 @@ bool read(std::span<const std::byte> bytes) {
     kernels::decode_keys(slice, page.meta.head_dim, k.data(), width);
     kernels::decode_values(slice, page.meta.head_dim, v.data(), width);
   }
-  use_target(choose(16));
-  attend(page, slice, choose(4));
+  if (choose(4) == 0) {
+    use_target(choose(16));
+    attend(page, slice, choose(4));
+  }
   if (choose(16) == 0) to_disk_and_back(copy.span());
   return true;
 }

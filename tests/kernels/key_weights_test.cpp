@@ -73,7 +73,7 @@ TEST_P(KeyWeights, SumToTheRowsThatSee) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(HeadDims, KeyWeights, ::testing::Values(64, 80, 256),
+INSTANTIATE_TEST_SUITE_P(HeadDims, KeyWeights, ::testing::Values(64, 80, 96, 128, 256),
                          [](const auto& info) { return "d" + std::to_string(info.param); });
 
 }  // namespace

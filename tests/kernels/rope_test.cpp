@@ -33,7 +33,7 @@ class RopeShiftTest : public ::testing::TestWithParam<bool> {};
 // R(s) R(p) q == R(p + s) q, rows strided, with dims that are not rotated.
 TEST_P(RopeShiftTest, AddsToThePosition) {
   std::mt19937 random(3);
-  for (const int head_dim : {64, 80, 128, 256}) {
+  for (const int head_dim : {64, 80, 96, 128, 256}) {
     for (const int n_dims : {head_dim, head_dim / 2}) {
       const RopeSpec spec = spec_of(n_dims, GetParam(), 10000.0);
       for (const int shift : {1, -1, 37, -4000, 30000}) {
