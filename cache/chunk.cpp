@@ -32,6 +32,25 @@ Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint, c
   return ChunkPtr(chunk);
 }
 
+Status check_chunk(const CacheShape& shape, const Chunk& chunk) {
+  if (chunk.pages.size() != shape.layers.size())
+    return corrupt("a chunk of " + std::to_string(chunk.pages.size()) + " pages for a model of " +
+                   std::to_string(shape.layers.size()) + " layers");
+  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
+    const quant::PageMeta& meta = chunk.pages[layer]->meta();
+    const LayerShape& dims = shape.layers[layer];
+    if (meta.layer != static_cast<int32_t>(layer) || meta.n_kv_heads != dims.n_kv_heads ||
+        meta.head_dim != dims.head_dim)
+      return corrupt("a page of layer " + std::to_string(meta.layer) + " (" + std::to_string(meta.n_kv_heads) +
+                     " heads of " + std::to_string(meta.head_dim) + ") stands for layer " + std::to_string(layer) +
+                     " (" + std::to_string(dims.n_kv_heads) + " heads of " + std::to_string(dims.head_dim) + ")");
+    if (meta.n_tokens != chunk.n_tokens() || meta.token_start != chunk.token_start() ||
+        meta.rope_start != chunk.pages.front()->meta().rope_start)
+      return corrupt("the page of layer " + std::to_string(layer) + " holds other tokens than the chunk's first");
+  }
+  return ok_status();
+}
+
 Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk) { return quant::encode_rest(chunk.buffer->span()); }
 
 Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool,

@@ -28,6 +28,10 @@ using ChunkPtr = std::shared_ptr<const Chunk>;
 // wrote them, and else the one of their tag.
 Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint, const CodecPlan& plan = {});
 
+// kCorrupt, naming the page, unless the chunk has one page for each layer of the model, in their order and with their
+// heads, all of the same tokens: what open_chunk does not know of.
+Status check_chunk(const CacheShape& shape, const Chunk& chunk);
+
 // The chunk's bytes at rest. Errors as quant::encode_rest.
 Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk);
 

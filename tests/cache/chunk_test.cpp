@@ -81,6 +81,40 @@ TEST_F(ChunkTest, ACutChunkIsCorrupt) {
   }
 }
 
+// Pages under right checksums that say what no page of this model can.
+TEST_F(ChunkTest, HeadersThatCannotBeAreRefusedWithTheReason) {
+  const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "turboquant-4"), 5, fingerprint_).value();
+  ASSERT_TRUE(check_chunk(shape_, *chunk).ok());
+  const size_t second = chunk->pages[0]->bytes();
+  const auto with = [&](const auto& change) {
+    PooledBuffer bytes = copy_of(*chunk);
+    const std::span<std::byte> page(bytes.data() + second, chunk->pages[1]->bytes());
+    quant::PageMeta meta = chunk->pages[1]->meta();
+    change(meta);
+    quant::write_page_header(chunk->pages[1]->view().codec, meta, page);
+    const auto opened = open_chunk(std::move(bytes), fingerprint_);
+    return opened.ok() ? check_chunk(shape_, **opened) : opened.status();
+  };
+  using Meta = quant::PageMeta;
+  const auto refused = [&](const auto& change, const char* reason) {
+    const Status status = with(change);
+    EXPECT_EQ(status.code(), StatusCode::kCorrupt) << reason;
+    EXPECT_NE(status.message().find(reason), std::string::npos) << status.message();
+  };
+  refused([](Meta& meta) { meta.head_dim = 0; }, "head_dim is 0");
+  refused([](Meta& meta) { meta.head_dim = 72; }, "head_dim is 72");
+  refused([](Meta& meta) { meta.n_tokens = 300; }, "token count is 300");
+  refused([](Meta& meta) { meta.n_kv_heads = 5000; }, "KV head count is 5000");
+  refused([](Meta& meta) { meta.n_tokens = 1; }, "page size");
+  refused([](Meta& meta) { meta.layer = 60'000; }, "a page of layer 60000 (2 heads of 64) stands for layer 1");
+  refused([](Meta& meta) { meta.token_start = 6; }, "the page of layer 1 holds other tokens");
+  refused([](Meta& meta) { meta.rope_start = 9000; }, "the page of layer 1 holds other tokens");
+
+  Chunk fewer = *chunk;
+  fewer.pages.pop_back();
+  EXPECT_EQ(check_chunk(shape_, fewer).message(), "a chunk of 2 pages for a model of 3 layers");
+}
+
 TEST_F(ChunkTest, AnotherFingerprintIsAMiss) {
   const ChunkPtr chunk = sequence_.freeze(40, plan_of(shape_, "none16"), 0, fingerprint_).value();
   EXPECT_EQ(open_chunk(copy_of(*chunk), {1, 2}).status().code(), StatusCode::kFailedPrecondition);

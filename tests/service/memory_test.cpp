@@ -1,9 +1,13 @@
 #include <sqlite3.h>
 
+#include <bit>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <thread>
 
+#include "quant/page.h"
+#include "quant/rest.h"
 #include "tests/service/service_fixture.h"
 
 namespace recalld::daemon {
@@ -25,6 +29,42 @@ class MemoryTest : public ServiceTest {
     sql("kv.db", "UPDATE payloads SET bytes = CAST(substr(bytes, 1, " + offset + ") || x'5aa55a' || substr(bytes, " +
                      rest + ") AS BLOB) WHERE id = (SELECT payload FROM chunks WHERE idx = " + std::to_string(idx) +
                      ")");
+  }
+  // Changes the headers of a stored chunk's pages, all checksums made right.
+  void change_pages(int idx, const std::function<void(quant::PageMeta&)>& change) {
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open((options_.data_dir + "/kv.db").c_str(), &database), SQLITE_OK);
+    sqlite3_stmt* get = nullptr;
+    ASSERT_EQ(sqlite3_prepare_v2(database,
+                                 "SELECT id, bytes FROM payloads WHERE id = (SELECT payload FROM chunks WHERE idx = ?)",
+                                 -1, &get, nullptr),
+              SQLITE_OK);
+    sqlite3_bind_int(get, 1, idx);
+    ASSERT_EQ(sqlite3_step(get), SQLITE_ROW);
+    const int64_t id = sqlite3_column_int64(get, 0);
+    const std::span<const std::byte> packed(static_cast<const std::byte*>(sqlite3_column_blob(get, 1)),
+                                            static_cast<size_t>(sqlite3_column_bytes(get, 1)));
+    AlignedBuffer pages(quant::inspect_rest(packed).value().resident_bytes);
+    ASSERT_TRUE(quant::decode_rest(packed, pages.span()).ok());
+    sqlite3_finalize(get);
+    for (std::span<std::byte> left = pages.span(); !left.empty();) {
+      const quant::PageView page = quant::parse_page_prefix(left).value();
+      quant::PageMeta meta = page.meta;
+      change(meta);
+      quant::write_page_header(page.codec, meta, left.first(page.bytes.size()));
+      left = left.subspan(page.bytes.size());
+    }
+    const std::vector<std::byte> again = quant::encode_rest(pages.span()).value();
+    sqlite3_stmt* put = nullptr;
+    ASSERT_EQ(sqlite3_prepare_v2(database, "UPDATE payloads SET bytes = ? WHERE id = ?", -1, &put, nullptr), SQLITE_OK);
+    sqlite3_bind_blob(put, 1, again.data(), static_cast<int>(again.size()), SQLITE_STATIC);
+    sqlite3_bind_int64(put, 2, id);
+    ASSERT_EQ(sqlite3_step(put), SQLITE_DONE);
+    sqlite3_finalize(put);
+    sqlite3_close(database);
+    sql("kv.db", "UPDATE chunks SET n_bytes = " + std::to_string(again.size()) +
+                     ", checksum = " + std::to_string(std::bit_cast<int64_t>(checksum64(again))) +
+                     " WHERE payload = " + std::to_string(id));
   }
   std::string raw(const std::string& file) {
     std::ifstream stream(options_.data_dir + "/" + file, std::ios::binary);
@@ -87,6 +127,22 @@ TEST_F(MemoryTest, ADamagedPageIsDroppedCountedAndReadAnew) {
   const std::string before = ask(session, "What colour is the door?", 12, false).value().text;
   close();
   damage_chunk(2, 5000);
+  reopen();
+  ask(session, "What colour is the door?", 4, false).value();
+  const MemoryInfo info = settle(session);
+  EXPECT_GT(info.pages_dropped, 0);
+  EXPECT_EQ(ask(session, "What colour is the door?", 12, false).value().text, before);
+}
+
+// Whole to every checksum, but of a layer that the model does not have.
+TEST_F(MemoryTest, APageOfNoLayerIsDroppedCountedAndReadAnew) {
+  reopen();
+  const std::string session = new_session();
+  ASSERT_TRUE(service_->import("local", session, talk(40), "d").ok());
+  settle(session);
+  const std::string before = ask(session, "What colour is the door?", 12, false).value().text;
+  close();
+  change_pages(2, [](quant::PageMeta& meta) { meta.layer += 1000; });
   reopen();
   ask(session, "What colour is the door?", 4, false).value();
   const MemoryInfo info = settle(session);
