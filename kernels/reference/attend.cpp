@@ -108,6 +108,9 @@ float coded_key_score(const Row& row, const PageSlice& page, const PageReader& r
   return score;
 }
 
+// A weight in steps of the largest; 0 for what no page of ours holds (scales below zero or not a number).
+int weight_code(float steps) { return steps > 0 ? static_cast<int>(round_even(std::min(steps, 255.0F))) : 0; }
+
 // acc += sum over the tile of p times values, with weights rounded to 8 bits.
 void add_coded_values(const PageSlice& page, const PageReader& reader, const float* p, int tile, int n, int head_dim,
                       float* acc) {
@@ -125,8 +128,7 @@ void add_coded_values(const PageSlice& page, const PageReader& reader, const flo
     const int first = band_place(format, 0, band).first_dim;
     for (int j = first; j < first + format.bands[band].n_dims; ++j) {
       int sum = 0;
-      for (int t = 0; t < n; ++t)
-        sum += static_cast<int>(round_even(weights[t] * inverse)) * reader.v_level(tile + t, j);
+      for (int t = 0; t < n; ++t) sum += weight_code(weights[t] * inverse) * reader.v_level(tile + t, j);
       acc[j] = acc[j] + static_cast<float>(sum) * factor;
     }
   }
