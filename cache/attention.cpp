@@ -33,7 +33,7 @@ void LayerPlan::append(const LayerShape& shape, const Page& page) {
   const auto first_head = static_cast<size_t>(page.first_head());
   const bool compact = placement_ == Placement::kCompact;
   const int32_t start = compact ? start_ + tokens_[first_head] : page.meta().rope_start;
-  const int32_t shift = page.meta().rope_start - start;
+  const int32_t shift = page.meta().rope_start - page.codec().key_origin(page.meta()) - start;
   auto variant = std::find_if(variants_.begin(), variants_.end(),
                               [&](const Variant& v) { return v.shift == shift && v.codec == codec; });
   if (variant == variants_.end()) {

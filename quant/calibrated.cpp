@@ -87,7 +87,9 @@ Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibrat
   options.name = name;
   options.layer = layer;
   options.head_dim = from.head_dim;
+  options.rope = from.rope;
   options.tag.id = kCalibratedId;
+  options.tag.version = kCalibratedVersion;
   options.tag.k = bits_format(bits.k);
   options.tag.v = bits_format(bits.v);
   options.tag.parameter = calibration.digest.low;

@@ -9,7 +9,8 @@
 //
 // One scale per token, least squares; `back` makes the coordinates of a band with the quantizer's distortion D longer
 // by (1 - D)^(-1/2), which undoes half of what centroids lack (matched scales, band by band).
-// Keys are coded less their mean over the calibration text: nothing of it stands in a page.
+// Keys are turned back by their page's first position (quant/calibration.h), then coded less their mean over the
+// calibration text: nothing of it stands in a page. Dims of 0 bits, of keys alone, come back as that mean.
 #pragma once
 
 #include "quant/calibration.h"
@@ -18,6 +19,7 @@
 namespace recalld::quant {
 
 inline constexpr uint16_t kCalibratedId = 5;
+inline constexpr uint16_t kCalibratedVersion = 2;
 
 // preset: the name of one of kPresets. kInvalidArgument for another, or when a map has no inverse.
 Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibration, int layer,

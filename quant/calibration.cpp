@@ -9,7 +9,7 @@
 namespace recalld::quant {
 namespace {
 
-constexpr char kMagic[8] = {'R', 'C', 'A', 'L', 'I', 'B', '0', '1'};
+constexpr char kMagic[8] = {'R', 'C', 'A', 'L', 'I', 'B', '0', '2'};
 constexpr int32_t kMaxLayersOfFile = 4096, kMaxHeads = 256, kMaxText = 4096;
 
 Status wrong(const std::string& what) { return corrupt("calibration: " + what); }
@@ -112,6 +112,15 @@ Status read_bits(In& in, int32_t d, std::vector<uint8_t>* to) {
   return ok_status();
 }
 
+Status read_rope(In& in, int32_t d, kernels::RopeSpec* rope) {
+  RECALLD_RETURN_IF_ERROR(in.number("rotated dims", 0, d, &rope->n_dims));
+  if (rope->n_dims % 2 != 0) return wrong("rotated dims are " + std::to_string(rope->n_dims) + ", expected an even number");
+  int32_t pairs = 0;
+  RECALLD_RETURN_IF_ERROR(in.number("form of rotated pairs", 0, 1, &pairs));
+  rope->neox = pairs == 1;
+  return in.floats("rotation frequencies", static_cast<size_t>(rope->n_dims) / 2, &rope->inv_freq);
+}
+
 Status read_map(In& in, int32_t d, SideMap* map) {
   RECALLD_RETURN_IF_ERROR(in.floats("variances", static_cast<size_t>(d), &map->variances));
   for (size_t i = 0; i < map->variances.size(); ++i)
@@ -126,6 +135,7 @@ Status read_layer(In& in, LayerCalibration* layer) {
   RECALLD_RETURN_IF_ERROR(in.number("head_dim", kBitsBlock, kernels::kMaxHeadDim, &layer->head_dim));
   const int32_t d = layer->head_dim;
   if (d % kBitsBlock != 0) return wrong("head_dim is " + std::to_string(d) + ", expected a multiple of 16");
+  RECALLD_RETURN_IF_ERROR(read_rope(in, d, &layer->rope));
   for (LayerBits& bits : layer->bits) {
     RECALLD_RETURN_IF_ERROR(read_bits(in, d, &bits.k));
     RECALLD_RETURN_IF_ERROR(read_bits(in, d, &bits.v));
@@ -133,6 +143,8 @@ Status read_layer(In& in, LayerCalibration* layer) {
   for (int32_t i = 0; i < heads; ++i) {
     HeadCalibration& head = layer->heads.emplace_back();
     RECALLD_RETURN_IF_ERROR(in.floats("key mean", static_cast<size_t>(d), &head.key_mean));
+    RECALLD_RETURN_IF_ERROR(in.floats("energy of key channels", static_cast<size_t>(d), &head.k_energy));
+    RECALLD_RETURN_IF_ERROR(in.floats("energy of value channels", static_cast<size_t>(d), &head.v_energy));
     RECALLD_RETURN_IF_ERROR(read_map(in, d, &head.k));
     RECALLD_RETURN_IF_ERROR(read_map(in, d, &head.v));
   }
@@ -142,12 +154,14 @@ Status read_layer(In& in, LayerCalibration* layer) {
 
 Status check_layer(const LayerCalibration& layer) {
   const auto d = static_cast<size_t>(layer.head_dim);
-  bool complete = !layer.heads.empty() && layer.oscar_k.size() == d * d && layer.oscar_v.size() == d * d;
+  bool complete = !layer.heads.empty() && layer.oscar_k.size() == d * d && layer.oscar_v.size() == d * d &&
+                  layer.rope.inv_freq.size() * 2 == static_cast<size_t>(layer.rope.n_dims) &&
+                  layer.rope.n_dims <= layer.head_dim;
   for (const LayerBits& bits : layer.bits)
     complete = complete && bits.k.size() == d / kBitsBlock && bits.v.size() == d / kBitsBlock;
   for (const HeadCalibration& head : layer.heads)
     for (const SideMap* map : {&head.k, &head.v})
-      complete = complete && head.key_mean.size() == d && map->variances.size() == d &&
+      complete = complete && head.key_mean.size() == d && head.k_energy.size() == d && head.v_energy.size() == d && map->variances.size() == d &&
                  map->forward.size() == squared(layer.head_dim);
   return complete ? ok_status() : invalid_argument("a calibration lacks parts of a layer");
 }
@@ -172,12 +186,17 @@ Result<std::vector<std::byte>> write_calibration(const Calibration& calibration)
     RECALLD_RETURN_IF_ERROR(check_layer(layer));
     out.number(static_cast<int32_t>(layer.heads.size()));
     out.number(layer.head_dim);
+    out.number(layer.rope.n_dims);
+    out.number(layer.rope.neox ? 1 : 0);
+    out.floats(layer.rope.inv_freq);
     for (const LayerBits& bits : layer.bits) {
       out.raw(bits.k.data(), bits.k.size());
       out.raw(bits.v.data(), bits.v.size());
     }
     for (const HeadCalibration& head : layer.heads) {
       out.floats(head.key_mean);
+      out.floats(head.k_energy);
+      out.floats(head.v_energy);
       for (const SideMap* map : {&head.k, &head.v}) {
         out.floats(map->variances);
         out.rows(layer.head_dim, map->forward);

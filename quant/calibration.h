@@ -3,11 +3,15 @@
 // For each layer and KV head, the side maps of K and V. A side map turns a plain row x into coordinates
 //   y = forward (x - mean)
 // in which the importance of an error is the same in every direction, and which are uncorrelated, the largest first:
-//   K: forward = W^T Sq^(1/2), with C the covariance of keys, Sq = E[q q^T] over the queries of the head's group and
-//      W diag(variances) W^T the eigenvalues of Sq^(1/2) C Sq^(1/2). |forward e|^2 is then the mean squared error of a
-//      score. (WUSH-KV, arXiv 2609.38121; NOVA-KV, arXiv 2608.04074: research/oscar.md 5.)
-//   V: the same with E[Wo^T Wo] of the heads' output matrices for Sq, the second moment of values weighted with squared
-//      attention for C, and no mean: |forward e|^2 is the squared error of the layer's output.
+//   K: x is a key turned back by its page's first position, as if the page stood at position 0. forward = W^T Sq^(1/2),
+//      with C the covariance of such keys, Sq = E[q q^T] over the queries of the head's group at several distances from
+//      the page and W diag(variances) W^T the eigenvalues of Sq^(1/2) C Sq^(1/2). |forward e|^2 is then the mean
+//      squared error of a score. (WUSH-KV, arXiv 2609.38121; NOVA-KV, arXiv 2608.04074: research/oscar.md 5.)
+//      Turned back, keys of all positions have the mean and the covariance that they have before rotation, but for what
+//      rotates fast within a page; as they come, every position has others, and a text beyond the calibration's length
+//      has those that it never saw.
+//   V: the same with E[Wo^T Wo] of the heads' output matrices for Sq, the second moment of values weighted with the root
+//      of the attention they get for C, and no mean: |forward e|^2 is the squared error of the layer's output.
 // How many bits each coordinate gets is stored for each layer and preset. What a coded basis is made of them, and so
 // everything that depends on the bits, is quant/calibrated.h's.
 //
@@ -24,6 +28,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 #include "kernels/layout.h"
+#include "kernels/rope.h"
 
 namespace recalld::quant {
 
@@ -43,7 +48,9 @@ struct SideMap {
 };
 
 struct HeadCalibration {
-  std::vector<float> key_mean;  // [d] in the plain basis
+  std::vector<float> key_mean;  // [d] in the plain basis, of keys that are turned back
+  // Mean squares of the channels, plain: of values, and of keys as they come less the mean of their page.
+  std::vector<float> k_energy, v_energy;  // [d]
   SideMap k, v;
 };
 
@@ -55,6 +62,7 @@ struct LayerBits {
 
 struct LayerCalibration {
   int32_t head_dim = 0;
+  kernels::RopeSpec rope;
   std::vector<HeadCalibration> heads;
   std::array<LayerBits, kPresets.size()> bits;
   std::vector<float> oscar_k, oscar_v;  // [d][d]: x M is coded

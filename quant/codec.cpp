@@ -5,12 +5,13 @@
 #include "quant/calibrated.h"
 #include "quant/none16.h"
 #include "quant/oscar.h"
+#include "quant/split_turboquant.h"
 #include "quant/turboquant.h"
 
 namespace recalld::quant {
 namespace {
 
-constexpr std::string_view kCalibrated = "calibrated-";
+constexpr std::string_view kCalibrated = "calibrated-", kTurboQuant = "turboquant-";
 constexpr struct { int k_bits, v_bits; } kWidths[] = {{4, 4}, {3, 3}, {2, 2}, {4, 3}, {4, 2}, {3, 2}};
 
 std::vector<std::shared_ptr<const Codec>> all_codecs() {
@@ -19,6 +20,14 @@ std::vector<std::shared_ptr<const Codec>> all_codecs() {
     for (const auto& [k_bits, v_bits] : kWidths)
       codecs.push_back(std::make_shared<TurboQuant>(k_bits, v_bits, centred));
   return codecs;
+}
+
+// name: of calibrated_codec_names().
+Result<std::shared_ptr<const Codec>> make_of_calibration(std::string_view name, const Calibration& calibration,
+                                                         int layer) {
+  if (name == "oscar-2") return make_oscar(calibration, layer);
+  if (name.starts_with(kCalibrated)) return make_calibrated(calibration, layer, name.substr(kCalibrated.size()));
+  return make_split_turboquant(calibration, layer, name.substr(kTurboQuant.size()));
 }
 
 }  // namespace
@@ -57,7 +66,7 @@ std::vector<std::string> codec_names() {
 std::vector<std::string> calibrated_codec_names() {
   std::vector<std::string> names;
   for (const Preset& preset : kPresets) names.push_back(std::string(kCalibrated) + preset.name);
-  names.emplace_back("oscar-2");
+  names.insert(names.end(), {"turboquant-2.5", "turboquant-3.5", "oscar-2"});
   return names;
 }
 
@@ -90,10 +99,7 @@ Result<std::vector<std::shared_ptr<const Codec>>> make_codecs(std::string_view n
                             " layers for a model of " + std::to_string(n_layers));
   std::vector<std::shared_ptr<const Codec>> codecs;
   for (size_t layer = 0; layer < n_layers; ++layer) {
-    const int index = static_cast<int>(layer);
-    RECALLD_ASSIGN_OR_RETURN(auto codec, name == "oscar-2"
-                                             ? make_oscar(*calibration, index)
-                                             : make_calibrated(*calibration, index, name.substr(kCalibrated.size())));
+    RECALLD_ASSIGN_OR_RETURN(auto codec, make_of_calibration(name, *calibration, static_cast<int>(layer)));
     codecs.push_back(std::move(codec));
   }
   return codecs;

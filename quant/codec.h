@@ -44,10 +44,14 @@ class Codec {
   // The inverse: k and v in the plain basis, same shapes. For tests, the archive and re-coding, not for attention.
   virtual Status decode_page(const PageView& page, float* k, float* v) const = 0;
 
+  // The position that rotations of this page's keys are counted from: T_k is applied to keys turned back by it, so that
+  // a query for this page is to be turned back by it too, before transform_queries. 0: keys are taken as they come.
+  virtual int32_t key_origin(const PageMeta& /*meta*/) const { return 0; }
+
   // True when T_k and T_v are the identity (16-bit pages): queries and outputs need nothing.
   virtual bool plain_basis() const = 0;
 
-  // q: [n_rows][head_dim] already rotated for the page's shift; out may alias q. For KV head `head` of `layer`.
+  // q: [n_rows][head_dim] already rotated for the page's shift and origin; out may alias q. For KV head `head` of `layer`.
   virtual void transform_queries(int layer, int head, int head_dim, int n_rows, const float* q, float* out) const = 0;
 
   // acc: [n_rows][head_dim] in the coded basis, to the plain basis in place.
@@ -71,7 +75,7 @@ std::vector<std::string> codec_names();
 
 struct Calibration;
 
-// "calibrated-2|2.5|3|4" and "oscar-2": made from a calibration of the model (quant/calibration.h).
+// "calibrated-2|2.5|3|4", "turboquant-2.5|3.5" and "oscar-2": made from a calibration of the model (quant/calibration.h).
 std::vector<std::string> calibrated_codec_names();
 bool needs_calibration(std::string_view name);
 

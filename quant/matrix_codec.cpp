@@ -5,26 +5,10 @@
 
 #include "base/bytes.h"
 #include "kernels/decode.h"
+#include "kernels/linear_map.h"
 
 namespace recalld::quant {
 namespace {
-
-// out = rows mapped, [n_rows][d]; `in` rows are `stride` floats apart. Sums go over the inputs in ascending order, so a
-// row's result does not depend on the others. in may be out when stride is d.
-void apply(int d, const std::vector<float>& by_input, int n_rows, const float* in, size_t stride, float* out) {
-  float row[kernels::kMaxHeadDim];
-  const auto width = static_cast<size_t>(d);
-  for (int r = 0; r < n_rows; ++r) {
-    std::copy_n(in + static_cast<size_t>(r) * stride, d, row);
-    float* to = out + static_cast<size_t>(r) * width;
-    std::fill_n(to, d, 0.0F);
-    for (size_t j = 0; j < width; ++j) {
-      const float* from = by_input.data() + j * width;
-      const float factor = row[j];
-      for (size_t i = 0; i < width; ++i) to[i] += from[i] * factor;
-    }
-  }
-}
 
 // The rows of one head, made safe before a map spreads what is in them.
 void gather(int d, int n_rows, const float* rows, size_t stride, float* out) {
@@ -33,6 +17,20 @@ void gather(int d, int n_rows, const float* rows, size_t stride, float* out) {
       const float value = rows[static_cast<size_t>(r) * stride + static_cast<size_t>(i)];
       *out++ = std::isfinite(value) ? std::clamp(value, -kLargestHalf, kLargestHalf) : 0.0F;
     }
+}
+
+// Rounded to halves, as a page keeps it.
+void mean_of(int d, int n_rows, const float* rows, uint16_t* mean, float* mean_value) {
+  for (int i = 0; i < d; ++i) {
+    float sum = 0;
+    for (int row = 0; row < n_rows; ++row) sum += rows[static_cast<size_t>(row) * static_cast<size_t>(d) + static_cast<size_t>(i)];
+    mean[i] = float_to_half(std::clamp(sum / static_cast<float>(n_rows), -kLargestHalf, kLargestHalf));
+    mean_value[i] = half_to_float(mean[i]);
+  }
+}
+
+void apply(int d, const std::vector<float>& by_input, int n_rows, const float* in, size_t stride, float* out) {
+  kernels::map_rows(by_input.data(), d, n_rows, in, stride, out);
 }
 
 }  // namespace
@@ -71,15 +69,22 @@ Status MatrixCodec::encode_page(const PageMeta& meta, const float* k, const floa
   const kernels::EncodeSpec v_spec{kernels::resolve(options_.tag.v, d), options_.v_rule, nullptr, d, options_.v_clip};
   const auto width = static_cast<size_t>(d);
   const size_t stride = static_cast<size_t>(meta.n_kv_heads) * width;
+  const kernels::RopeShift turn(options_.rope.value_or(kernels::RopeSpec()), -key_origin(meta));
   std::vector<float> rows(static_cast<size_t>(meta.n_tokens) * width);
   for (int head = 0; head < meta.n_kv_heads; ++head) {
     const MatrixMaps& map = maps(head);
     const PageSections to = page_sections(options_.tag, meta, head, out);
     const size_t first = static_cast<size_t>(head) * width;
     gather(d, meta.n_tokens, k + first, stride, rows.data());
+    turn.rotate(meta.n_tokens, d, rows.data(), width, rows.data());
     apply(d, map.k_encode, meta.n_tokens, rows.data(), width, rows.data());
-    kernels::encode_keys(k_spec, meta.n_tokens, rows.data(), width, map.k_mean.empty() ? nullptr : map.k_offset.data(),
-                         {to.k, to.k_scale, to.k_offset});
+    const float* mean = map.k_mean.empty() ? nullptr : map.k_offset.data();
+    float page_mean[kernels::kMaxHeadDim];
+    if (to.k_mean != nullptr) {
+      mean_of(d, meta.n_tokens, rows.data(), to.k_mean, page_mean);
+      mean = page_mean;
+    }
+    kernels::encode_keys(k_spec, meta.n_tokens, rows.data(), width, mean, {to.k, to.k_scale, to.k_offset});
     gather(d, meta.n_tokens, v + first, stride, rows.data());
     apply(d, map.v_encode, meta.n_tokens, rows.data(), width, rows.data());
     kernels::encode_values(v_spec, meta.n_tokens, rows.data(), width, {to.v, to.v_scale, to.v_offset});
@@ -95,20 +100,22 @@ Status MatrixCodec::decode_page(const PageView& page, float* k, float* v) const 
   const auto width = static_cast<size_t>(d);
   const size_t stride = static_cast<size_t>(page.meta.n_kv_heads) * width;
   std::vector<float> rows(static_cast<size_t>(page.meta.n_tokens) * width);
-  const auto scatter = [&](const std::vector<float>& by_input, float* to) {
+  const kernels::RopeShift turn(options_.rope.value_or(kernels::RopeSpec()), key_origin(page.meta));
+  const auto scatter = [&](const std::vector<float>& by_input, bool keys, float* to) {
     apply(d, by_input, page.meta.n_tokens, rows.data(), width, rows.data());
+    if (keys) turn.rotate(page.meta.n_tokens, d, rows.data(), width, rows.data());
     for (size_t token = 0; token < static_cast<size_t>(page.meta.n_tokens); ++token)
       std::copy_n(rows.data() + token * width, width, to + token * stride);
   };
   for (int head = 0; head < page.meta.n_kv_heads; ++head) {
     const MatrixMaps& map = maps(head);
     kernels::PageSlice slice = page.slice(head);
-    slice.k_mean = key_mean(head);
+    if (const uint16_t* mean = key_mean(head); mean != nullptr) slice.k_mean = mean;
     const size_t first = static_cast<size_t>(head) * width;
     kernels::decode_keys(slice, d, rows.data(), width);
-    scatter(transposed(d, map.k_query), k + first);
+    scatter(transposed(d, map.k_query), true, k + first);
     kernels::decode_values(slice, d, rows.data(), width);
-    scatter(map.v_restore, v + first);
+    scatter(map.v_restore, false, v + first);
   }
   return ok_status();
 }

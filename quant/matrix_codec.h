@@ -1,18 +1,23 @@
 // A codec whose maps are full matrices of their own for each KV head of one layer: calibrated codecs and OSCAR.
 //
-// For a plain row x: y = encode x is coded, by the tag's formats, less key_mean for keys; what the codes stand for, y^,
+// Keys may first be turned back by their page's first position (rope; quant/calibration.h says why).
+// For such a row x: y = encode x is coded, by the tag's formats, less key_mean for keys; what the codes stand for, y^,
 // comes back as x^ = back y^. Queries become back^T q, so that their products with y^ are those of q with x^. back need
 // not be the inverse of encode: gains that undo the shrinking of quantizers are in it.
 //
 // The key mean is the codec's, not the page's: attention adds it through PageSlice::k_mean as if it stood in the page.
+// A codec with kFlagCentred has none: its keys are coded less their page's mean, in the basis of encode, which must be
+// orthogonal then.
 // Immutable; any thread.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/encode.h"
+#include "kernels/rope.h"
 #include "quant/codec.h"
 
 namespace recalld::quant {
@@ -33,6 +38,7 @@ struct MatrixCodecOptions {
   int32_t layer = 0, head_dim = 0;
   kernels::ScaleRule k_rule = kernels::ScaleRule::kLeastSquares, v_rule = kernels::ScaleRule::kLeastSquares;
   double k_clip = 1, v_clip = 1;
+  std::optional<kernels::RopeSpec> rope;  // none: keys are coded as they come
 };
 
 // Of a [d][d] matrix.
@@ -50,6 +56,7 @@ class MatrixCodec final : public Codec {
   // kInvalidArgument for another layer, head_dim or number of heads than the maps are for.
   Status encode_page(const PageMeta& meta, const float* k, const float* v, std::span<std::byte> out) const override;
   Status decode_page(const PageView& page, float* k, float* v) const override;
+  int32_t key_origin(const PageMeta& meta) const override { return options_.rope ? meta.rope_start : 0; }
   bool plain_basis() const override { return false; }
   void transform_queries(int layer, int head, int head_dim, int n_rows, const float* q, float* out) const override;
   void restore_outputs(int layer, int head, int head_dim, int n_rows, float* acc) const override;

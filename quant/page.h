@@ -24,7 +24,7 @@ inline constexpr int kMaxKvHeads = 4096;
 
 // Which codec wrote a page, with all it needs to be read again.
 struct CodecTag {
-  uint16_t id = 0;  // 1 none16, 2 turboquant; numbers are never reused
+  uint16_t id = 0;  // docs/page-format.md; numbers are never reused
   uint16_t version = 1;
   kernels::SideFormat k;  // a last band may have kAllDims
   kernels::SideFormat v;

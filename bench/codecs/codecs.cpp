@@ -27,7 +27,8 @@ struct Settings {
   int tokens = 4048;
   std::vector<std::string> codecs = {"none16",          "turboquant-4",    "turboquant-4-plain",
                                      "turboquant-k4v3", "turboquant-k4v2", "turboquant-3",
-                                     "turboquant-k3v2", "turboquant-2",    "calibrated-4",
+                                     "turboquant-k3v2", "turboquant-2",    "turboquant-3.5",
+                                     "turboquant-2.5",  "calibrated-4",
                                      "calibrated-3",    "calibrated-2.5",  "calibrated-2",
                                      "oscar-2",         "kivi-4",          "kivi-2"};
   std::string suffix;  // of figure names
@@ -44,7 +45,7 @@ std::string figure_name(const std::string& codec) {
     return name;
   }
   std::string rest = codec.substr(prefix.size());
-  std::ranges::replace(rest, '-', '_');
+  for (const char separator : {'-', '.'}) std::ranges::replace(rest, separator, '_');
   return (rest.starts_with('k') ? "tq_" : "tq") + rest;
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int32_t kMeasuredKeys = 1024;   // the newest of the text
 constexpr int32_t kMeasuredQueries = 64;  // evenly over them
-constexpr int kWidths[] = {2, 3, 4};
+constexpr int32_t kMeasuredPage = 64;
 
 double distortion(int bits) { return bits == 4 ? 0.0095 : bits == 3 ? 0.0345 : 0.1175; }
 
@@ -29,19 +29,20 @@ double metric_norm(int d, const quant::Matrix& metric, const std::vector<float>&
   return sum;
 }
 
-// Keys and values of all heads after a codec, head by head.
+// Keys and values of all heads, from `position` on, after a codec, head by head.
 Result<std::vector<std::vector<float>>> coded_rows(const quant::Codec& codec, int layer, const cache::LayerShape& shape,
-                                                   const std::vector<float>& k, const std::vector<float>& v,
-                                                   bool keys) {
+                                                   int32_t position, const std::vector<float>& k,
+                                                   const std::vector<float>& v, bool keys) {
   const auto row = static_cast<size_t>(shape.n_kv_heads) * static_cast<size_t>(shape.head_dim);
   const auto n_tokens = static_cast<int32_t>(k.size() / row);
   std::vector<float> k_out(k.size()), v_out(v.size());
-  for (int32_t first = 0; first < n_tokens; first += kernels::kMaxPageTokens) {
+  for (int32_t first = 0; first < n_tokens; first += kMeasuredPage) {
     quant::PageMeta meta;
     meta.layer = layer;
+    meta.rope_start = position + first;
     meta.n_kv_heads = shape.n_kv_heads;
     meta.head_dim = shape.head_dim;
-    meta.n_tokens = std::min(kernels::kMaxPageTokens, n_tokens - first);
+    meta.n_tokens = std::min(kMeasuredPage, n_tokens - first);
     AlignedBuffer page(codec.page_bytes(shape.n_kv_heads, shape.head_dim, meta.n_tokens));
     const size_t at = static_cast<size_t>(first) * row;
     RECALLD_RETURN_IF_ERROR(codec.encode_page(meta, k.data() + at, v.data() + at, page.span()));
@@ -56,32 +57,40 @@ Result<std::vector<std::vector<float>>> coded_rows(const quant::Codec& codec, in
 
 }  // namespace
 
-std::vector<BitOption> bit_options(const std::vector<const quant::SideMap*>& heads) {
+std::vector<BitOption> bit_options(const std::vector<const quant::SideMap*>& heads, Dropped dropped) {
   const size_t n_blocks = heads.front()->variances.size() / quant::kBitsBlock;
-  std::vector<double> weight(n_blocks);
+  // Of a block's numbers when they are coded, by the square of their roots' sum, and when they are left out.
+  std::vector<double> coded(n_blocks), left_out(n_blocks);
   for (const quant::SideMap* head : heads)
     for (size_t block = 0; block < n_blocks; ++block) {
       double roots = 0;
-      for (size_t i = 0; i < quant::kBitsBlock; ++i) roots += std::sqrt(head->variances[block * quant::kBitsBlock + i]);
-      weight[block] += roots * roots / quant::kBitsBlock;
-    }
-  // Widths descend, so an allocation is how many blocks have 4 bits and how many 3.
-  std::map<size_t, std::pair<double, BitOption>> best;  // by total of block widths
-  for (size_t four = 0; four <= n_blocks; ++four)
-    for (size_t three = 0; four + three <= n_blocks; ++three) {
-      const size_t total = 2 * n_blocks + 2 * four + three;
-      if (4 * total % n_blocks != 0) continue;
-      BitOption option;
-      double cost = 0;
-      for (size_t block = 0; block < n_blocks; ++block) {
-        const int bits = block < four ? 4 : block < four + three ? 3 : 2;
-        option.bits.push_back(static_cast<uint8_t>(bits));
-        cost += weight[block] * distortion(bits);
+      for (size_t i = block * quant::kBitsBlock; i < (block + 1) * quant::kBitsBlock; ++i) {
+        roots += std::sqrt(head->variances[i]);
+        left_out[block] += head->variances[i];
       }
-      option.mean = static_cast<double>(total) / static_cast<double>(n_blocks);
-      const auto known = best.find(total);
-      if (known == best.end() || cost < known->second.first) best[total] = {cost, std::move(option)};
+      coded[block] += roots * roots / quant::kBitsBlock;
     }
+  // Widths descend, so an allocation is how many blocks have 4 bits, how many 3 and how many none.
+  std::map<size_t, std::pair<double, BitOption>> best;  // by total of block widths
+  const auto try_widths = [&](size_t four, size_t three, size_t none) {
+    const size_t two = n_blocks - four - three - none;
+    const size_t total = 4 * four + 3 * three + 2 * two;
+    if (4 * total % n_blocks != 0) return;
+    BitOption option;
+    double cost = 0;
+    for (size_t block = 0; block < n_blocks; ++block) {
+      const int bits = block < four ? 4 : block < four + three ? 3 : block < n_blocks - none ? 2 : 0;
+      option.bits.push_back(static_cast<uint8_t>(bits));
+      cost += bits == 0 ? left_out[block] : coded[block] * distortion(bits);
+    }
+    option.mean = static_cast<double>(total) / static_cast<double>(n_blocks);
+    const auto known = best.find(total);
+    if (known == best.end() || cost < known->second.first) best[total] = {cost, std::move(option)};
+  };
+  const size_t most_dropped = dropped == Dropped::kAllowed ? n_blocks - 1 : 0;
+  for (size_t none = 0; none <= most_dropped; ++none)
+    for (size_t four = 0; four + none <= n_blocks; ++four)
+      for (size_t three = 0; four + three + none <= n_blocks; ++three) try_widths(four, three, none);
   std::vector<BitOption> options;
   for (auto& [total, choice] : best) options.push_back(std::move(choice.second));
   return options;
@@ -115,13 +124,13 @@ Result<LayerOptions> measure_options(const quant::Calibration& calibration, int 
                                            static_cast<size_t>(d));
   const std::vector<float> k(rows.k.begin() + skip, rows.k.end()), v(rows.v.begin() + skip, rows.v.end());
 
-  LayerOptions result{bit_options(k_maps), bit_options(v_maps)};
+  LayerOptions result{bit_options(k_maps, Dropped::kAllowed), bit_options(v_maps, Dropped::kNone)};
   for (const bool keys : {true, false}) {
     for (BitOption& option : keys ? result.k : result.v) {
       const std::vector<uint8_t>& cheap = (keys ? result.v : result.k).front().bits;
       const quant::LayerBits bits{keys ? option.bits : cheap, keys ? cheap : option.bits};
       RECALLD_ASSIGN_OR_RETURN(const auto codec, quant::make_calibrated(calibration, layer, bits, "calibrated"));
-      RECALLD_ASSIGN_OR_RETURN(auto coded, coded_rows(*codec, layer, shape, k, v, keys));
+      RECALLD_ASSIGN_OR_RETURN(auto coded, coded_rows(*codec, layer, shape, first_key, k, v, keys));
       double error = 0;
       for (int head = 0; head < shape.n_kv_heads; ++head) {
         const auto index = static_cast<size_t>(head);

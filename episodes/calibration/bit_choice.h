@@ -25,9 +25,12 @@ struct LayerOptions {
   std::vector<BitOption> k, v;  // by rising mean
 };
 
-// For each mean of 2 to 4 bits in steps of 1/4: the descending widths of 4, 3 and 2 bits with the least
-// sum of variance * distortion over the coordinates of all heads (reverse water-filling on what the kernels have).
-std::vector<BitOption> bit_options(const std::vector<const quant::SideMap*>& heads);
+// For each mean of at most 4 bits in steps of 1/4: the descending widths of 4, 3 and 2 bits with the least sum of
+// variance * distortion over the coordinates of all heads (reverse water-filling on what the kernels have). Keys may
+// have coordinates of 0 bits: what those lack moves scores by less than codes of the bits they would take. Those of
+// values may not: what is missing in every value alike is not averaged away by attention, as the errors of codes are.
+enum class Dropped { kNone, kAllowed };
+std::vector<BitOption> bit_options(const std::vector<const quant::SideMap*>& heads, Dropped dropped);
 
 // Measured: codec_of(bits) rows through encode and decode. output_metric as LayerMoments.
 Result<LayerOptions> measure_options(const quant::Calibration& calibration, int layer, const cache::LayerShape& shape,

@@ -64,10 +64,10 @@ std::vector<float> HeadAttention::weights(int g, const float* keys) const {
   return out;
 }
 
-std::vector<double> HeadAttention::squared_weights() const {
+std::vector<double> HeadAttention::summed_weights() const {
   std::vector<double> sums(static_cast<size_t>(n_keys_));
   for (const std::vector<float>& rows : plain_)
-    for (size_t i = 0; i < rows.size(); ++i) sums[i % sums.size()] += static_cast<double>(rows[i]) * rows[i];
+    for (size_t i = 0; i < rows.size(); ++i) sums[i % sums.size()] += rows[i];
   return sums;
 }
 

@@ -22,8 +22,8 @@ class HeadAttention {
                 int32_t first_query, int32_t step);
 
   int32_t n_keys() const { return n_keys_; }
-  // Of each key: the sum of squared attention that it gets from the queries of the group.
-  std::vector<double> squared_weights() const;
+  // Of each key: the sum of the attention that it gets from the queries of the group.
+  std::vector<double> summed_weights() const;
 
   // Outputs of the queries of query head g of the group, [n_queries][head_dim], with these keys and values, each
   // [n_keys][head_dim]; null for the captured ones.

@@ -14,6 +14,8 @@ using quant::Matrix;
 
 constexpr int32_t kQueryStep = 16;   // attention is looked at from every 16th token
 constexpr int32_t kFirstQuery = 64;  // and from where there is some history
+constexpr int32_t kTurnedPage = 64;  // tokens of a usual page
+constexpr int32_t kDistances[] = {0, 64, 128, 256, 512, 1024};  // of queries from a page's first token
 
 // sum += sum over rows of weight x x^T.
 void add_outer(int d, const float* rows, size_t n_rows, const double* weights, Matrix& sum) {
@@ -24,6 +26,51 @@ void add_outer(int d, const float* rows, size_t n_rows, const double* weights, M
       const double factor = static_cast<double>(x[i]) * (weights != nullptr ? weights[row] : 1.0);
       double* to = sum.data() + i * n;
       for (size_t j = 0; j < n; ++j) to[j] += factor * x[j];
+    }
+  }
+}
+
+// Rows of one head, rows by tokens, turned back by the first position of their page: pages of kTurnedPage tokens.
+void turn_back(const kernels::RopeSpec& rope, int d, std::vector<float>& rows) {
+  const size_t page_floats = static_cast<size_t>(kTurnedPage) * static_cast<size_t>(d);
+  for (size_t first = 0, page = 0; first < rows.size(); first += page_floats, ++page) {
+    const size_t count = std::min(page_floats, rows.size() - first) / static_cast<size_t>(d);
+    const kernels::RopeShift turn(rope, -static_cast<int32_t>(page) * kTurnedPage);
+    turn.rotate(static_cast<int>(count), d, rows.data() + first, static_cast<size_t>(d), rows.data() + first);
+  }
+}
+
+// Second moments of queries on their own page, as those of queries at all of kDistances from a page.
+Matrix at_distances(const kernels::RopeSpec& rope, int d, const Matrix& moments) {
+  const auto n = static_cast<size_t>(d);
+  // R M R^T, by rotating the rows of M and those of its transpose.
+  const auto rotated = [&](const kernels::RopeShift& turn, const Matrix& m) {
+    std::vector<float> rows(m.begin(), m.end());
+    turn.rotate(d, d, rows.data(), n, rows.data());
+    return quant::transpose(d, Matrix(rows.begin(), rows.end()));
+  };
+  Matrix sum(n * n);
+  for (const int32_t distance : kDistances) {
+    const kernels::RopeShift turn(rope, distance);
+    const Matrix there = rotated(turn, rotated(turn, moments));
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += there[i] / static_cast<double>(std::size(kDistances));
+  }
+  return sum;
+}
+
+// sum += squares of each channel, less its mean over each page of page_rows (0: as it is).
+void add_energies(int d, const float* rows, size_t n_rows, size_t page_rows, std::vector<double>& sum) {
+  const auto n = static_cast<size_t>(d);
+  const size_t step = page_rows > 0 ? page_rows : n_rows;
+  for (size_t first = 0; first < n_rows; first += step) {
+    const size_t end = std::min(n_rows, first + step);
+    for (size_t i = 0; i < n; ++i) {
+      double square = 0, total = 0;
+      for (size_t row = first; row < end; ++row) {
+        square += static_cast<double>(rows[row * n + i]) * rows[row * n + i];
+        total += rows[row * n + i];
+      }
+      sum[i] += square - (page_rows > 0 ? total * total / static_cast<double>(end - first) : 0);
     }
   }
 }
@@ -60,8 +107,9 @@ LayerMoments::LayerMoments(const cache::LayerShape& shape, const std::vector<Mat
     for (size_t g = 0; g < group; ++g)
       for (size_t i = 0; i < metric.size(); ++i)
         metric[i] += output_metric[head * group + g][i] / static_cast<double>(group);
-    heads_[head].key_sum.resize(d);
-    for (Matrix* sum : {&heads_[head].keys, &heads_[head].queries, &heads_[head].values}) sum->resize(d * d);
+    for (std::vector<double>* sum : {&heads_[head].key_sum, &heads_[head].key_energy, &heads_[head].value_energy})
+      sum->resize(d);
+    for (Matrix* sum : {&heads_[head].keys, &heads_[head].queries, &heads_[head].turned_queries, &heads_[head].values}) sum->resize(d * d);
   }
 }
 
@@ -76,20 +124,28 @@ void LayerMoments::add(const LayerCapture& rows, int32_t n_tokens) {
     const HeadAttention attention(shape_, rows, index, 0, std::min(kFirstQuery, n_tokens / 2), kQueryStep);
     const float* keys = attention.keys().data() + skip * width;
     const float* values = attention.values().data() + skip * width;
-    add_outer(d, keys, counted, nullptr, head.keys);
-    for (size_t i = 0; i < counted * width; ++i) head.key_sum[i % width] += keys[i];
+    std::vector<float> turned = attention.keys();
+    turn_back(*shape_.rope, d, turned);
+    const float* turned_keys = turned.data() + skip * width;
+    add_outer(d, turned_keys, counted, nullptr, head.keys);
+    for (size_t i = 0; i < counted * width; ++i) head.key_sum[i % width] += turned_keys[i];
     head.n_keys += static_cast<double>(counted);
+    add_energies(d, keys, counted, kTurnedPage, head.key_energy);
+    add_energies(d, values, counted, 0, head.value_energy);
     Matrix queries(width * width);
     for (int g = 0; g < group; ++g) {
-      const std::vector<float> q = head_rows(rows.q, shape_.n_heads, index * group + g, d);
+      std::vector<float> q = head_rows(rows.q, shape_.n_heads, index * group + g, d);
       add_outer(d, q.data() + skip * width, counted, nullptr, queries);
+      turn_back(*shape_.rope, d, q);
+      add_outer(d, q.data() + skip * width, counted, nullptr, head.turned_queries);
     }
     for (size_t i = 0; i < queries.size(); ++i) head.queries[i] += queries[i];
     head.n_queries += static_cast<double>(counted) * group;
 
-    const std::vector<double> squared = attention.squared_weights();
-    add_outer(d, values, counted, squared.data() + skip, head.values);
-    for (size_t i = skip; i < squared.size(); ++i) head.value_weight += squared[i];
+    std::vector<double> weights = attention.summed_weights();
+    for (double& weight : weights) weight = std::sqrt(weight);
+    add_outer(d, values, counted, weights.data() + skip, head.values);
+    for (size_t i = skip; i < weights.size(); ++i) head.value_weight += weights[i];
 
     // OSCAR weighs a value with the mean squared logit of its key, normalised to a mean of 1 (research/oscar.md 1.2).
     std::vector<double> logits(counted);
@@ -114,6 +170,7 @@ quant::LayerCalibration LayerMoments::calibration(double damping) const {
   const auto width = static_cast<size_t>(d);
   quant::LayerCalibration layer;
   layer.head_dim = d;
+  layer.rope = *shape_.rope;
   Matrix oscar_keys(width * width);
   for (size_t index = 0; index < heads_.size(); ++index) {
     const Head& head = heads_[index];
@@ -121,11 +178,14 @@ quant::LayerCalibration LayerMoments::calibration(double damping) const {
     Matrix covariance = scaled(head.keys, 1 / head.n_keys);
     for (size_t i = 0; i < width; ++i) {
       to.key_mean.push_back(static_cast<float>(head.key_sum[i] / head.n_keys));
+      to.k_energy.push_back(static_cast<float>(head.key_energy[i] / head.n_keys));
+      to.v_energy.push_back(static_cast<float>(head.value_energy[i] / head.n_keys));
       for (size_t j = 0; j < width; ++j)
         covariance[i * width + j] -= head.key_sum[i] / head.n_keys * head.key_sum[j] / head.n_keys;
     }
     const Matrix queries = scaled(head.queries, 1 / head.n_queries);
-    to.k = side_map(d, covariance, queries, damping);
+    to.k = side_map(d, covariance, at_distances(*shape_.rope, d, scaled(head.turned_queries, 1 / head.n_queries)),
+                    damping);
     to.v = side_map(d, scaled(head.values, 1 / head.value_weight), output_metric_[index], damping);
     for (size_t i = 0; i < queries.size(); ++i) oscar_keys[i] += queries[i] / static_cast<double>(heads_.size());
   }

@@ -28,8 +28,12 @@ class LayerMoments {
  private:
   struct Head {
     double n_keys = 0, n_queries = 0, value_weight = 0;
-    std::vector<double> key_sum;
-    quant::Matrix keys, queries, values;  // sums of outer products; values weighted with squared attention
+    std::vector<double> key_sum;                   // turned back
+    std::vector<double> key_energy, value_energy;  // by channel; keys as they come, less the mean of their page
+    // Sums of outer products. Keys and turned_queries are turned back to the first position of their page; values are
+    // weighted with the root of their attention. Squared attention, what an error's square is weighted with, stands on
+    // so few tokens of a text that it fits no other text.
+    quant::Matrix keys, queries, turned_queries, values;
   };
 
   cache::LayerShape shape_;

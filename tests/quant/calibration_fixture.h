@@ -42,10 +42,17 @@ inline quant::Calibration random_calibration(int d, int n_heads) {
   for (uint64_t layer = 0; layer < 2; ++layer) {
     quant::LayerCalibration& to = calibration.layers.emplace_back();
     to.head_dim = d;
+    to.rope.n_dims = d;
+    to.rope.neox = layer == 1;
+    for (int i = 0; i < d / 2; ++i) to.rope.inv_freq.push_back(std::pow(10000.0F, -2.0F * static_cast<float>(i) / static_cast<float>(d)));
     for (int head = 0; head < n_heads; ++head) {
       const uint64_t seed = layer * 100 + static_cast<uint64_t>(head) * 10;
       quant::HeadCalibration& made = to.heads.emplace_back();
-      for (int i = 0; i < d; ++i) made.key_mean.push_back(0.1F * static_cast<float>(i % 5));
+      for (int i = 0; i < d; ++i) {
+        made.key_mean.push_back(0.1F * static_cast<float>(i % 5));
+        made.k_energy.push_back(static_cast<float>(1 + i * 7 % d));
+        made.v_energy.push_back(static_cast<float>(1 + i * 5 % d));
+      }
       made.k = random_map(d, seed + 1);
       made.v = random_map(d, seed + 2);
     }
