@@ -169,7 +169,8 @@ constexpr auto kSettings = std::to_array<Setting>({
      .type = kText,
      .fallback = "turboquant-4",
      .help = "How remembered keys and values are coded: none16, turboquant-4, -3, -2, -k4v3, -k4v2 or "
-             "-k3v2; and with a calibration of the model (recallctl calibrate) calibrated-4, -3, -2.5, -2 or oscar-2."},
+             "-k3v2; and with a calibration of the model (recallctl calibrate) calibrated-4, -3, -2.5, -2, "
+             "turboquant-3.5, -2.5 or oscar-2."},
     {.key = "memory.calibration",
      .type = kPath,
      .zero_means = "the model's own in calibrations/ of memory.data_dir, where recallctl calibrate puts it",

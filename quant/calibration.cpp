@@ -114,7 +114,8 @@ Status read_bits(In& in, int32_t d, std::vector<uint8_t>* to) {
 
 Status read_rope(In& in, int32_t d, kernels::RopeSpec* rope) {
   RECALLD_RETURN_IF_ERROR(in.number("rotated dims", 0, d, &rope->n_dims));
-  if (rope->n_dims % 2 != 0) return wrong("rotated dims are " + std::to_string(rope->n_dims) + ", expected an even number");
+  if (rope->n_dims % 2 != 0)
+    return wrong("rotated dims are " + std::to_string(rope->n_dims) + ", expected an even number");
   int32_t pairs = 0;
   RECALLD_RETURN_IF_ERROR(in.number("form of rotated pairs", 0, 1, &pairs));
   rope->neox = pairs == 1;
@@ -161,8 +162,8 @@ Status check_layer(const LayerCalibration& layer) {
     complete = complete && bits.k.size() == d / kBitsBlock && bits.v.size() == d / kBitsBlock;
   for (const HeadCalibration& head : layer.heads)
     for (const SideMap* map : {&head.k, &head.v})
-      complete = complete && head.key_mean.size() == d && head.k_energy.size() == d && head.v_energy.size() == d && map->variances.size() == d &&
-                 map->forward.size() == squared(layer.head_dim);
+      complete = complete && head.key_mean.size() == d && head.k_energy.size() == d && head.v_energy.size() == d &&
+                 map->variances.size() == d && map->forward.size() == squared(layer.head_dim);
   return complete ? ok_status() : invalid_argument("a calibration lacks parts of a layer");
 }
 

@@ -10,7 +10,8 @@
 //      Turned back, keys of all positions have the mean and the covariance that they have before rotation, but for what
 //      rotates fast within a page; as they come, every position has others, and a text beyond the calibration's length
 //      has those that it never saw.
-//   V: the same with E[Wo^T Wo] of the heads' output matrices for Sq, the second moment of values weighted with the root
+//   V: the same with E[Wo^T Wo] of the heads' output matrices for Sq, the second moment of values weighted with the
+//   root
 //      of the attention they get for C, and no mean: |forward e|^2 is the squared error of the layer's output.
 // How many bits each coordinate gets is stored for each layer and preset. What a coded basis is made of them, and so
 // everything that depends on the bits, is quant/calibrated.h's.

@@ -51,7 +51,8 @@ class Codec {
   // True when T_k and T_v are the identity (16-bit pages): queries and outputs need nothing.
   virtual bool plain_basis() const = 0;
 
-  // q: [n_rows][head_dim] already rotated for the page's shift and origin; out may alias q. For KV head `head` of `layer`.
+  // q: [n_rows][head_dim] already rotated for the page's shift and origin; out may alias q. For KV head `head` of
+  // `layer`.
   virtual void transform_queries(int layer, int head, int head_dim, int n_rows, const float* q, float* out) const = 0;
 
   // acc: [n_rows][head_dim] in the coded basis, to the plain basis in place.
@@ -75,7 +76,8 @@ std::vector<std::string> codec_names();
 
 struct Calibration;
 
-// "calibrated-2|2.5|3|4", "turboquant-2.5|3.5" and "oscar-2": made from a calibration of the model (quant/calibration.h).
+// "calibrated-2|2.5|3|4", "turboquant-2.5|3.5" and "oscar-2": made from a calibration of the model
+// (quant/calibration.h).
 std::vector<std::string> calibrated_codec_names();
 bool needs_calibration(std::string_view name);
 

@@ -23,7 +23,8 @@ void gather(int d, int n_rows, const float* rows, size_t stride, float* out) {
 void mean_of(int d, int n_rows, const float* rows, uint16_t* mean, float* mean_value) {
   for (int i = 0; i < d; ++i) {
     float sum = 0;
-    for (int row = 0; row < n_rows; ++row) sum += rows[static_cast<size_t>(row) * static_cast<size_t>(d) + static_cast<size_t>(i)];
+    for (int row = 0; row < n_rows; ++row)
+      sum += rows[static_cast<size_t>(row) * static_cast<size_t>(d) + static_cast<size_t>(i)];
     mean[i] = float_to_half(std::clamp(sum / static_cast<float>(n_rows), -kLargestHalf, kLargestHalf));
     mean_value[i] = half_to_float(mean[i]);
   }

@@ -25,12 +25,11 @@ struct Settings {
   // What calibrated codecs are made from, when no file of a calibration is given: never the text that is read.
   std::string calibration, calibration_text = "data/sample_conversation.ndjson";
   int tokens = 4048;
-  std::vector<std::string> codecs = {"none16",          "turboquant-4",    "turboquant-4-plain",
-                                     "turboquant-k4v3", "turboquant-k4v2", "turboquant-3",
-                                     "turboquant-k3v2", "turboquant-2",    "turboquant-3.5",
-                                     "turboquant-2.5",  "calibrated-4",
-                                     "calibrated-3",    "calibrated-2.5",  "calibrated-2",
-                                     "oscar-2",         "kivi-4",          "kivi-2"};
+  std::vector<std::string> codecs = {
+      "none16",       "turboquant-4",    "turboquant-4-plain", "turboquant-k4v3", "turboquant-k4v2",
+      "turboquant-3", "turboquant-k3v2", "turboquant-2",       "turboquant-3.5",  "turboquant-2.5",
+      "calibrated-4", "calibrated-3",    "calibrated-2.5",     "calibrated-2",    "oscar-2",
+      "kivi-4",       "kivi-2"};
   std::string suffix;  // of figure names
   bool no_quality = false, no_times = false;
 };

@@ -12,9 +12,9 @@ namespace {
 
 using quant::Matrix;
 
-constexpr int32_t kQueryStep = 16;   // attention is looked at from every 16th token
-constexpr int32_t kFirstQuery = 64;  // and from where there is some history
-constexpr int32_t kTurnedPage = 64;  // tokens of a usual page
+constexpr int32_t kQueryStep = 16;                              // attention is looked at from every 16th token
+constexpr int32_t kFirstQuery = 64;                             // and from where there is some history
+constexpr int32_t kTurnedPage = 64;                             // tokens of a usual page
 constexpr int32_t kDistances[] = {0, 64, 128, 256, 512, 1024};  // of queries from a page's first token
 
 // sum += sum over rows of weight x x^T.
@@ -109,7 +109,8 @@ LayerMoments::LayerMoments(const cache::LayerShape& shape, const std::vector<Mat
         metric[i] += output_metric[head * group + g][i] / static_cast<double>(group);
     for (std::vector<double>* sum : {&heads_[head].key_sum, &heads_[head].key_energy, &heads_[head].value_energy})
       sum->resize(d);
-    for (Matrix* sum : {&heads_[head].keys, &heads_[head].queries, &heads_[head].turned_queries, &heads_[head].values}) sum->resize(d * d);
+    for (Matrix* sum : {&heads_[head].keys, &heads_[head].queries, &heads_[head].turned_queries, &heads_[head].values})
+      sum->resize(d * d);
   }
 }
 

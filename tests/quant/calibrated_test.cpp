@@ -6,6 +6,7 @@
 #include "kernels/decode.h"
 #include "quant/calibrated.h"
 #include "quant/oscar.h"
+#include "quant/split_turboquant.h"
 #include "tests/quant/calibration_fixture.h"
 #include "tests/quant/vectors.h"
 
@@ -63,7 +64,8 @@ TEST(MatrixCodecs, QueriesAndOutputsFitThePages) {
     for (const std::string& name : calibrated_codec_names()) {
       if (name == "oscar-2" && !std::has_single_bit(static_cast<unsigned>(d))) continue;
       const auto codec = layer_one(name, *calibration);
-      const PageMeta meta = meta_of(d, 37);
+      PageMeta meta = meta_of(d, 37);
+      meta.rope_start = 137;
       const std::vector<float> k = vectors(testing::Kind::kBigMean, 37 * kHeads, d, 1);
       const std::vector<float> v = vectors(testing::Kind::kGaussian, 37 * kHeads, d, 2);
       const AlignedBuffer page = encoded(*codec, meta, k.data(), v.data());
@@ -71,11 +73,13 @@ TEST(MatrixCodecs, QueriesAndOutputsFitThePages) {
       std::vector<float> k_plain(k.size()), v_plain(v.size()), rows(static_cast<size_t>(37 * d));
       ASSERT_TRUE(codec->decode_page(view, k_plain.data(), v_plain.data()).ok());
       const std::vector<float> q = vectors(testing::Kind::kGaussian, 1, d, 4);
-      std::vector<float> mapped(q.size());
+      std::vector<float> turned(q.size()), mapped(q.size());
+      kernels::RopeShift(calibration->layers[1].rope, -codec->key_origin(meta))
+          .rotate(1, d, q.data(), static_cast<size_t>(d), turned.data());
       for (int head = 0; head < kHeads; ++head) {
         kernels::PageSlice slice = view.slice(head);
-        slice.k_mean = codec->key_mean(head);
-        codec->transform_queries(1, head, d, 1, q.data(), mapped.data());
+        if (codec->key_mean(head) != nullptr) slice.k_mean = codec->key_mean(head);
+        codec->transform_queries(1, head, d, 1, turned.data(), mapped.data());
         kernels::decode_keys(slice, d, rows.data(), static_cast<size_t>(d));
         const double size = std::sqrt(dot(q.data(), q.data(), d));
         for (int t = 0; t < 37; ++t)
@@ -97,6 +101,7 @@ TEST(MatrixCodecs, OneTokenOrManyGiveEqualRows) {
   const std::vector<float> k = vectors(testing::Kind::kStudentT, kTokens * kHeads, kDim, 5);
   for (const std::string& name : calibrated_codec_names()) {
     const auto codec = layer_one(name, *calibration);
+    if ((codec->tag().flags & kFlagCentred) != 0) continue;  // codes follow the mean of the page
     const AlignedBuffer bulk = encoded(*codec, meta_of(kDim, kTokens), k.data(), k.data());
     std::vector<float> k_bulk(k.size()), v_bulk(k.size()), k_one(kDim * kHeads), v_one(kDim * kHeads);
     ASSERT_TRUE(codec->decode_page(parse_page(bulk.span()).value(), k_bulk.data(), v_bulk.data()).ok());
@@ -122,6 +127,66 @@ TEST(MatrixCodecs, NumbersThatAreNotFiniteCountAsZero) {
     const AlignedBuffer a = encoded(*codec, meta_of(kDim, 1), k.data(), k.data());
     const AlignedBuffer b = encoded(*codec, meta_of(kDim, 1), odd.data(), odd.data());
     EXPECT_TRUE(std::ranges::equal(a.span(), b.span())) << name;
+  }
+}
+
+// The same text later in a history: its keys are the same ones, rotated further.
+TEST(CalibratedCodecs, PagesAreWorthTheSameAtEveryPosition) {
+  constexpr int kDim = 64, kTokens = 48;
+  const auto calibration = filed(random_calibration(kDim, kHeads));
+  const auto codec = layer_one("calibrated-3", *calibration);
+  const std::vector<float> k = vectors(testing::Kind::kGaussian, kTokens * kHeads, kDim, 9);
+  const auto error = [&](int position) {
+    PageMeta meta = meta_of(kDim, kTokens);
+    meta.rope_start = position;
+    std::vector<float> there(k.size()), k_back(k.size()), v_back(k.size());
+    kernels::RopeShift(calibration->layers[1].rope, position)
+        .rotate(kTokens * kHeads, kDim, k.data(), kDim, there.data());
+    const AlignedBuffer page = encoded(*codec, meta, there.data(), k.data());
+    EXPECT_TRUE(codec->decode_page(parse_page(page.span()).value(), k_back.data(), v_back.data()).ok());
+    double sum = 0;
+    for (size_t i = 0; i < k.size(); ++i) sum += std::pow(static_cast<double>(k_back[i]) - there[i], 2);
+    return sum;
+  };
+  const double here = error(0);
+  for (const int position : {1, 63, 4000, 100000}) EXPECT_NEAR(here, error(position), 0.01 * here) << position;
+}
+
+TEST(SplitTurboQuant, OutlierChannelsHaveMoreBits) {
+  for (const int d : {64, 80, 128, 256}) {
+    const auto calibration = filed(random_calibration(d, kHeads));
+    const int outliers = outlier_channels(d);
+    EXPECT_NEAR(d / 4, outliers, 8);
+    for (const auto& [name, bits] :
+         std::vector<std::pair<std::string, int>>{{"turboquant-2.5", 2}, {"turboquant-3.5", 3}}) {
+      const auto codec = layer_one(name, *calibration);
+      // Codes and two scales of each vector, a mean of 256 keys and a header.
+      const double codes = bits + static_cast<double>(outliers) / d + 32.0 / d;
+      const double page_bits = 8.0 * static_cast<double>(codec->page_bytes(kHeads, d, 256)) / (2 * kHeads * d * 256);
+      EXPECT_NEAR(codes + 8.0 / 256, page_bits, 0.02) << name << " " << d;
+      // Errors of 64 vectors by channel: those of the channels with the most energy (here: the largest numbers of
+      // k_energy, with Gaussian keys of equal variance) are smaller by a bit, less what the mean of the page adds.
+      const std::vector<float> x = vectors(testing::Kind::kGaussian, 64 * kHeads, d, 15);
+      const AlignedBuffer page = encoded(*codec, meta_of(d, 64), x.data(), x.data());
+      std::vector<float> k(x.size()), v(x.size());
+      ASSERT_TRUE(codec->decode_page(parse_page(page.span()).value(), k.data(), v.data()).ok());
+      for (const bool keys : {true, false}) {
+        const HeadCalibration& head = calibration->layers[1].heads[0];
+        const std::vector<float>& energy = keys ? head.k_energy : head.v_energy;
+        std::vector<float> sorted = energy;
+        std::ranges::sort(sorted, std::greater<>());
+        double sum[2] = {}, count[2] = {};
+        for (size_t t = 0; t < 64; ++t)
+          for (size_t i = 0; i < static_cast<size_t>(d); ++i) {
+            const size_t at = t * kHeads * static_cast<size_t>(d) + i;
+            const int outlier = energy[i] >= sorted[static_cast<size_t>(outliers - 1)] ? 1 : 0;
+            sum[outlier] += std::pow(static_cast<double>((keys ? k : v)[at]) - x[at], 2);
+            count[outlier] += 1;
+          }
+        EXPECT_EQ(64 * outliers, count[1]);
+        EXPECT_NEAR(bits == 2 ? 3.4 : 3.6, sum[0] / count[0] / (sum[1] / count[1]), 0.8) << name << " " << d;
+      }
+    }
   }
 }
 
@@ -224,6 +289,8 @@ TEST(CalibrationFile, RoundTripAndRefusals) {
   EXPECT_EQ(made.layers[1].bits, parsed->layers[1].bits);
   EXPECT_EQ(made.layers[1].heads[1].k.variances, parsed->layers[1].heads[1].k.variances);
   EXPECT_EQ("a model", parsed->model_name);
+  EXPECT_EQ(made.layers[1].rope.inv_freq, parsed->layers[1].rope.inv_freq);
+  EXPECT_EQ(made.layers[1].heads[1].k_energy, parsed->layers[1].heads[1].k_energy);
   // What a file keeps is written again as it was, but for the last bit of a row's length.
   EXPECT_EQ(bytes.size(), write_calibration(*parsed).value().size());
 

@@ -23,6 +23,13 @@ inline quant::Matrix random_covariance(int d, uint64_t seed) {
   return sum;
 }
 
+inline std::vector<float> identity_map(int d) {
+  const auto n = static_cast<size_t>(d);
+  std::vector<float> map(n * n);
+  for (size_t i = 0; i < n; ++i) map[i * n + i] = 1;
+  return map;
+}
+
 inline quant::SideMap random_map(int d, uint64_t seed) {
   const quant::Eigen eigen = quant::symmetric_eigen(d, random_covariance(d, seed));
   std::vector<double> roots;
@@ -44,7 +51,8 @@ inline quant::Calibration random_calibration(int d, int n_heads) {
     to.head_dim = d;
     to.rope.n_dims = d;
     to.rope.neox = layer == 1;
-    for (int i = 0; i < d / 2; ++i) to.rope.inv_freq.push_back(std::pow(10000.0F, -2.0F * static_cast<float>(i) / static_cast<float>(d)));
+    for (int i = 0; i < d / 2; ++i)
+      to.rope.inv_freq.push_back(std::pow(10000.0F, -2.0F * static_cast<float>(i) / static_cast<float>(d)));
     for (int head = 0; head < n_heads; ++head) {
       const uint64_t seed = layer * 100 + static_cast<uint64_t>(head) * 10;
       quant::HeadCalibration& made = to.heads.emplace_back();

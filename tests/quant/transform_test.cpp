@@ -1,4 +1,5 @@
 #include "kernels/transform.h"
+#include "kernels/linear_map.h"
 
 #include <gtest/gtest.h>
 
@@ -94,6 +95,38 @@ TEST(Transform, InPlaceAndNanStayInTheirRow) {
     EXPECT_EQ(y[i], x[i]);
     EXPECT_TRUE(std::isnan(x[64 + i]));
     EXPECT_EQ(y[128 + i], x[128 + i]);
+  }
+}
+
+TEST(LinearMap, EveryTargetEqualsTheReferenceBitForBit) {
+  for_each_target([&](const char* target) {
+    for (const int dim : {16, 48, 64, 80, 256}) {
+      const std::vector<float> map = vectors(Kind::kStudentT, dim, dim, 10);
+      for (int n = 1; n <= 9; ++n) {
+        const int stride = dim + 3;
+        const std::vector<float> x = vectors(Kind::kLogNormalChannels, n, stride, 11);
+        std::vector<float> expected(static_cast<size_t>(n * dim)), got(expected.size());
+        reference::map_rows(map.data(), dim, n, x.data(), static_cast<size_t>(stride), expected.data());
+        map_rows(map.data(), dim, n, x.data(), static_cast<size_t>(stride), got.data());
+        ASSERT_EQ(expected, got) << target << " dim " << dim << " rows " << n;
+        std::vector<float> in_place(got.size());
+        for (int row = 0; row < n; ++row)
+          std::copy_n(&x[static_cast<size_t>(row * stride)], dim, &in_place[static_cast<size_t>(row * dim)]);
+        map_rows(map.data(), dim, n, in_place.data(), static_cast<size_t>(dim), in_place.data());
+        ASSERT_EQ(expected, in_place) << target << " dim " << dim << " rows " << n;
+      }
+    }
+  });
+}
+
+TEST(LinearMap, ReferenceSumsOverInputs) {
+  const std::vector<float> map = vectors(Kind::kGaussian, 16, 16, 12), x = vectors(Kind::kGaussian, 1, 16, 13);
+  std::vector<float> y(16);
+  reference::map_rows(map.data(), 16, 1, x.data(), 16, y.data());
+  for (size_t i = 0; i < 16; ++i) {
+    double expected = 0;
+    for (size_t j = 0; j < 16; ++j) expected += static_cast<double>(x[j]) * map[j * 16 + i];
+    EXPECT_NEAR(expected, y[i], 1e-5);
   }
 }
 
