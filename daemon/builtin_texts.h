@@ -5,6 +5,7 @@
 
 namespace recalld::daemon {
 
+extern const std::string_view kSampleMixed;
 extern const std::string_view kSampleProse;
 extern const std::string_view kSampleConversation;  // NDJSON, daemon/import.h
 

@@ -30,7 +30,7 @@ std::string plain_transcript(const std::vector<Message>& messages) {
 
 Result<std::vector<std::string>> builtin_calibration_texts() {
   RECALLD_ASSIGN_OR_RETURN(const std::vector<Message> messages, parse_ndjson(kSampleConversation));
-  return std::vector<std::string>{std::string(kSampleProse), plain_transcript(messages)};
+  return std::vector<std::string>{std::string(kSampleProse), plain_transcript(messages), std::string(kSampleMixed)};
 }
 
 Result<std::string> read_calibration_text(const std::string& path) {

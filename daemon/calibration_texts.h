@@ -8,7 +8,8 @@
 
 namespace recalld::daemon {
 
-// What is built in: data/sample_prose.txt and data/sample_conversation.ndjson, the latter with its dates and speakers.
+// What is built in: data/sample_prose.txt, data/sample_conversation.ndjson with its dates and speakers, and
+// data/sample_mixed.txt.
 Result<std::vector<std::string>> builtin_calibration_texts();
 
 // A file: a conversation (NDJSON of messages, or LoCoMo's JSON) as a plain transcript, anything else as it is.

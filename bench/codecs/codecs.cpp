@@ -23,7 +23,8 @@ struct Settings {
   KernelShape kernels;
   std::string text = "data/sample_prose.txt";
   // What calibrated codecs are made from, when no file of a calibration is given: never the text that is read.
-  std::string calibration, calibration_text = "data/sample_conversation.ndjson";
+  std::string calibration;
+  std::vector<std::string> calibration_texts = {"data/sample_conversation.ndjson", "data/sample_mixed.txt"};
   int tokens = 4048;
   std::vector<std::string> codecs = {
       "none16",       "turboquant-4",    "turboquant-4-plain", "turboquant-k4v3", "turboquant-k4v2",
@@ -64,7 +65,7 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
   if (std::ranges::none_of(settings.codecs, [](const auto& name) { return quant::needs_calibration(name); }))
     return nullptr;
   Result<std::shared_ptr<const quant::Calibration>> calibration = not_found("");
-  if (!settings.calibration.empty()) {
+  if (!settings.calibration.empty() && std::filesystem::exists(settings.calibration)) {
     calibration = quant::load_calibration(settings.calibration);
     if (calibration.ok()) {
       const Status fits =
@@ -74,12 +75,20 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
   } else {
     auto engine = runtime::Engine::create(model, {});
     if (!engine.ok()) throw std::runtime_error(engine.status().message());
-    calibration =
-        episodes::calibrate(**engine, {read_tokens(tokenizer, settings.calibration_text)}, settings.calibration_text,
-                            {}, [](double done, const std::string& doing) {
-                              std::fprintf(stderr, "\rcalibrating: %3.0f %% %-24s", 100 * done, doing.c_str());
-                            });
+    std::vector<std::vector<int32_t>> texts;
+    std::string names;
+    for (const std::string& path : settings.calibration_texts) {
+      texts.push_back(read_tokens(tokenizer, path));
+      names += (names.empty() ? "" : ", ") + path;
+    }
+    calibration = episodes::calibrate(**engine, texts, names, {}, [](double done, const std::string& doing) {
+      std::fprintf(stderr, "\rcalibrating: %3.0f %% %-24s", 100 * done, doing.c_str());
+    });
     std::fputc('\n', stderr);
+    if (calibration.ok() && !settings.calibration.empty()) {
+      const Status saved = quant::save_calibration(**calibration, settings.calibration);
+      if (!saved.ok()) throw std::runtime_error(saved.message());
+    }
   }
   if (!calibration.ok()) throw std::runtime_error(calibration.status().message());
   return *calibration;
@@ -149,8 +158,10 @@ int main(int argc, char** argv) {
   app.add_option("--recent", settings.quality.recent, "newest tokens kept in 16 bits");
   app.add_option("--head-dim", settings.kernels.head_dim, "head_dim of the timed kernels");
   app.add_option("--repeats", settings.kernels.repeats, "repetitions of the timed kernels");
-  app.add_option("--calibration", settings.calibration, "calibration of the model, for codecs that need one");
-  app.add_option("--calibration-text", settings.calibration_text, "what to make one from otherwise: not --text");
+  app.add_option("--calibration", settings.calibration,
+                 "calibration of the model, for codecs that need one; made and put there when there is none");
+  app.add_option("--calibration-text", settings.calibration_texts, "what to make one from otherwise: not --text")
+      ->delimiter(',');
   app.add_flag("--no-times", settings.no_times, "quality only");
   app.add_flag("--no-quality", settings.no_quality, "times only; needs no model");
   CLI11_PARSE(app, argc, argv);

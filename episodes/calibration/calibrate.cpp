@@ -28,21 +28,29 @@ std::vector<quant::Matrix> output_metric(const runtime::Model& model, int layer)
   return metrics;
 }
 
-// Equal parts of the texts, cut into pieces; short ends are left out, but for a text that is short as a whole.
-std::vector<std::vector<int32_t>> cut(const std::vector<std::vector<int32_t>>& texts,
-                                      const CalibrationOptions& options) {
-  std::vector<std::vector<int32_t>> pieces;
+struct Pieces {
+  std::vector<std::vector<int32_t>> tokens;
+  size_t measured = 0;  // the one that errors are measured on
+};
+
+// Equal parts of the texts, cut into pieces; short ends are left out.
+Pieces cut(const std::vector<std::vector<int32_t>>& texts, const CalibrationOptions& options) {
+  Pieces pieces;
+  size_t first_of_text = 0;
   const size_t share = static_cast<size_t>(options.max_tokens) / std::max<size_t>(1, texts.size());
   const auto piece = static_cast<size_t>(options.piece_tokens);
   for (const std::vector<int32_t>& text : texts) {
-    const size_t end = std::min(text.size(), share);
+    const size_t end = std::min(text.size(), share), before = pieces.tokens.size();
     for (size_t first = 0; first < end; first += piece) {
       const size_t count = std::min(piece, end - first);
       if (count >= kLeastTokens)
-        pieces.emplace_back(text.begin() + static_cast<ptrdiff_t>(first),
-                            text.begin() + static_cast<ptrdiff_t>(first + count));
+        pieces.tokens.emplace_back(text.begin() + static_cast<ptrdiff_t>(first),
+                                   text.begin() + static_cast<ptrdiff_t>(first + count));
     }
+    if (pieces.tokens.size() > before) first_of_text = before;
   }
+  // All from one text: the last piece is the farthest from the others.
+  pieces.measured = first_of_text > 0 ? first_of_text : pieces.tokens.size() - 1;
   return pieces;
 }
 
@@ -60,7 +68,8 @@ Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& eng
                                                             const CalibrationProgress& progress) {
   const runtime::Model& model = engine.model();
   const cache::CacheShape& shape = model.cache_shape();
-  const std::vector<std::vector<int32_t>> pieces = cut(texts, options);
+  const Pieces all = cut(texts, options);
+  const std::vector<std::vector<int32_t>>& pieces = all.tokens;
   if (pieces.empty())
     return invalid_argument("the text has fewer than " + std::to_string(kLeastTokens) +
                             " tokens; give a longer one, a few thousand are best");
@@ -86,7 +95,7 @@ Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& eng
                                progress((done + n / static_cast<double>(piece.size())) / steps, "reading " + place);
                              }));
     done += 1;
-    const bool last = index + 1 == pieces.size();
+    const bool measured = index == all.measured;
     const auto add = [&] {
       for (size_t layer = 0; layer < n_layers; ++layer) {
         moments[layer].add(rows.layers[layer], rows.n_tokens);
@@ -95,14 +104,14 @@ Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& eng
       done += 1;
     };
     // A text of one piece is measured on itself: there is nothing else.
-    if (!last || pieces.size() == 1) add();
-    if (!last) continue;
+    if (!measured || pieces.size() == 1) add();
+    if (!measured) continue;
     for (size_t layer = 0; layer < n_layers; ++layer) {
       calibration->layers.push_back(moments[layer].calibration(options.damping));
-      RECALLD_ASSIGN_OR_RETURN(
-          auto measured, measure_options(*calibration, static_cast<int>(layer), shape.layers[layer], rows.layers[layer],
-                                         rows.n_tokens, metrics[layer]));
-      bit_options.push_back(std::move(measured));
+      RECALLD_ASSIGN_OR_RETURN(auto options_of_layer,
+                               measure_options(*calibration, static_cast<int>(layer), shape.layers[layer],
+                                               rows.layers[layer], rows.n_tokens, metrics[layer]));
+      bit_options.push_back(std::move(options_of_layer));
       progress((done + 3 * static_cast<double>(layer + 1) / static_cast<double>(n_layers)) / steps, "measuring errors");
     }
     done += 3;

@@ -1,6 +1,7 @@
-// Makes a calibration (quant/calibration.h) of a model from a text: the text is read in pieces, moments of Q, K and V
-// are summed up, maps follow from them, and the bits of each preset are chosen by errors measured on the last piece
-// with maps made from the others. At the end the maps are made again from all pieces.
+// Makes a calibration (quant/calibration.h) of a model from texts: they are read in pieces, moments of Q, K and V are
+// summed up, maps follow from them, and the bits of each preset are chosen by errors measured on one piece with maps
+// made from those before it: the first piece of the last text, or, of a single text, its last piece. At the end the
+// maps are made again from all pieces.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,7 @@ struct CalibrationOptions {
   // Tokens read at once. Memory: 4 bytes for each number of Q, K and V of a piece, in all layers (240 MB for 2,048
   // tokens of SmolLM2-135M).
   int32_t piece_tokens = 2048;
-  int32_t max_tokens = 8192;  // of all texts together, equal parts of each
+  int32_t max_tokens = 12288;  // of all texts together, equal parts of each
   double damping = 0.01;
 };
 
