@@ -2,7 +2,7 @@
 //
 // Each side of each layer offers a few ways of spending bits, and what they cost: the error of the layer's attention
 // output, relative to the output, when that side alone is coded, measured on a text that the maps were not made from.
-// Errors that come from keys count more than twice: their noise is the same for all that a query reads.
+// Errors that come from keys count more (docs/calibration-format.md has the measurement).
 #pragma once
 
 #include <vector>
