@@ -15,7 +15,7 @@ struct CalibrateOptions {
   // OSCAR's published rotations of the model, of keys and of values (quant/rotation_zoo.h); empty: measured.
   std::vector<std::string> oscar_rotations;
   int threads = 1;
-  int max_tokens = 8192;
+  int max_tokens = 12288;
 };
 
 // Shows its progress on standard error and prints the file's name.

@@ -123,8 +123,8 @@ void add_store_commands(CLI::App* app, Options* options, Command* chosen) {
 
 // Needs no daemon.
 CLI::App* add_calibrate(CLI::App* app, CalibrateOptions* options) {
-  CLI::App* calibrate =
-      app->add_subcommand("calibrate", "Measure a model once, for the codecs calibrated-* and oscar-2");
+  CLI::App* calibrate = app->add_subcommand(
+      "calibrate", "Measure a model once, for the codecs calibrated-*, turboquant-2.5, -3.5 and oscar-2");
   calibrate->add_option("model", options->model, "GGUF file of the model")->required();
   calibrate->add_option("--text", options->texts, "Text, NDJSON or LoCoMo JSON files to measure it on")
       ->delimiter(',')
