@@ -184,7 +184,9 @@ TEST(SplitTurboQuant, OutlierChannelsHaveMoreBits) {
             count[outlier] += 1;
           }
         EXPECT_EQ(64 * outliers, count[1]);
-        EXPECT_NEAR(bits == 2 ? 3.4 : 3.6, sum[0] / count[0] / (sum[1] / count[1]), 0.8) << name << " " << d;
+        // Distortions of N(0,1) at 2, 3 and 4 bits: .1175, .0345, .0095. Codes of vectors of one length are a little
+        // better, the more so the fewer dims they have: those of the smaller part.
+        EXPECT_GT(sum[0] / count[0] / (sum[1] / count[1]), bits == 2 ? 3.2 : 3.4) << name << " " << d;
       }
     }
   }

@@ -59,7 +59,7 @@ inline quant::Calibration random_calibration(int d, int n_heads) {
       for (int i = 0; i < d; ++i) {
         made.key_mean.push_back(0.1F * static_cast<float>(i % 5));
         made.k_energy.push_back(static_cast<float>(1 + i * 7 % d));
-        made.v_energy.push_back(static_cast<float>(1 + i * 5 % d));
+        made.v_energy.push_back(static_cast<float>(1 + i * 11 % d));
       }
       made.k = random_map(d, seed + 1);
       made.v = random_map(d, seed + 2);
