@@ -137,7 +137,7 @@ CLI::App* add_calibrate(CLI::App* app, CalibrateOptions* options) {
       ->expected(2)
       ->default_str("measured like the rest");
   calibrate->add_option("--threads", options->threads, "Threads to compute with")->check(CLI::Range(1, 1024));
-  calibrate->add_option("--tokens", options->max_tokens, "Most tokens that are read")->check(CLI::Range(256, 1 << 20));
+  calibrate->add_option("--tokens", options->max_tokens, "Most tokens that are read")->check(CLI::Range(1024, 1 << 20));
   return calibrate;
 }
 

@@ -84,7 +84,7 @@ class Calibrations(DaemonCase):
         return path
 
     def calibrate(self, model, out, *options, code=0):
-        result = subprocess.run([RECALLCTL, "calibrate", model, "--tokens", "512", "--out", self.path(out), *options],
+        result = subprocess.run([RECALLCTL, "calibrate", model, "--tokens", "1024", "--out", self.path(out), *options],
                                 capture_output=True, text=True, timeout=120)
         self.assertEqual(result.returncode, code, result)
         return result.stderr if code else self.path(out)

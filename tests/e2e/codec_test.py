@@ -10,7 +10,7 @@ QUESTION = "What is the name of the vet?"
 ASKED = "2026-05-12T09:30:00Z"
 MESSAGES = 24
 CODECS = ("none16", "turboquant-4", "calibrated-2", "oscar-2") + (() if SANITIZED else (
-    "turboquant-k3v2", "turboquant-2", "calibrated-4", "calibrated-3", "calibrated-2.5"))
+    "turboquant-k3v2", "turboquant-2", "turboquant-2.5", "calibrated-4", "calibrated-3", "calibrated-2.5"))
 
 
 class Codecs(DaemonCase):
@@ -21,7 +21,7 @@ class Codecs(DaemonCase):
     def calibrate(self):
         """Few tokens: what is tested is that it is used, not how good it is."""
         ran = subprocess.run([os.path.join(BUILD, "app/recallctl/recallctl"), "calibrate", MODEL, "--out",
-                              self.calibration, "--tokens", "512", "--threads", "1"],
+                              self.calibration, "--tokens", "1024", "--threads", "1"],
                              capture_output=True, text=True, timeout=300)
         self.assertEqual(ran.returncode, 0, ran.stderr)
 
