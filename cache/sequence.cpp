@@ -224,16 +224,11 @@ Result<ChunkPtr> Sequence::export_rows(int32_t first, int32_t n, int64_t token_s
 }
 
 Status Sequence::import_rows(const Chunk& chunk) {
-  if (chunk.pages.size() != impl_->shape.layers.size()) return corrupt("exported rows lack layers");
+  RECALLD_RETURN_IF_ERROR(check_chunk(impl_->shape, chunk));
   const int32_t n = chunk.n_tokens();
-  for (size_t layer = 0; layer < chunk.pages.size(); ++layer) {
-    const Page& page = *chunk.pages[layer];
-    const LayerShape& dims = impl_->shape.layers[layer];
-    if (page.meta().layer != static_cast<int32_t>(layer) || page.meta().n_tokens != n ||
-        page.meta().n_kv_heads != dims.n_kv_heads || page.meta().head_dim != dims.head_dim ||
-        page.meta().rope_start != length() || !page.codec().plain_basis())
-      return corrupt("exported rows of layer " + std::to_string(layer) + " do not continue this sequence");
-  }
+  for (const PagePtr& page : chunk.pages)
+    if (page->meta().rope_start != length() || !page->codec().plain_basis())
+      return corrupt("exported rows of layer " + std::to_string(page->meta().layer) + " do not continue this sequence");
   const int32_t first = working_tokens();
   RECALLD_RETURN_IF_ERROR(impl_->rows.grow(n));
   std::vector<float> k, v;

@@ -38,7 +38,10 @@ Status SessionMemory::make_trunk() {
 Result<cache::ChunkPtr> SessionMemory::load_stored(int32_t index) {
   RECALLD_ASSIGN_OR_RETURN(const AlignedBuffer packed, context_.stores->kv().load_chunk(session_, index));
   const episodes::TrunkOptions& options = trunk_->options();
-  return cache::unpack_chunk(packed.span(), options.fingerprint, *context_.pool, options.plan);
+  RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
+                           cache::unpack_chunk(packed.span(), options.fingerprint, *context_.pool, options.plan));
+  RECALLD_RETURN_IF_ERROR(cache::check_chunk(context_.model->cache_shape(), *chunk));
+  return chunk;
 }
 
 Result<std::unique_ptr<SessionMemory>> SessionMemory::open(const MemoryContext& context, const std::string& session,

@@ -116,7 +116,7 @@ class SessionMemory {
   // The next turns of the transcript and their tokens; next_turn_ moves past them.
   Result<std::vector<episodes::TurnTokens>> next_turns(int64_t max_turns);
   void publish();
-  // A chunk as it was saved. Errors as KvStore::load_chunk and cache::unpack_chunk.
+  // A chunk as it was saved. Errors as KvStore::load_chunk, cache::unpack_chunk and cache::check_chunk.
   Result<cache::ChunkPtr> load_stored(int32_t index);
 
   const MemoryContext& context_;

@@ -250,7 +250,6 @@ Result<cache::ChunkPtr> Trunk::load(size_t group) {
   if (groups_[group].chunk != nullptr) return groups_[group].chunk;
   if (loader_ == nullptr) return internal_error("a page is not in memory and there is nowhere to load it from");
   RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk, loader_(group));
-  RECALLD_RETURN_IF_ERROR(cache::check_chunk(shape_, *chunk));
   if (chunk->token_start() != groups_[group].token_start || chunk->n_tokens() != groups_[group].n_tokens)
     return corrupt("a stored page holds other tokens than its row says");
   groups_[group].chunk = chunk;

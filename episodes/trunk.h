@@ -108,7 +108,8 @@ class Trunk {
   Status restore(std::vector<retrieval::PageGroup> groups, const std::vector<cache::ChunkPtr>& tail,
                  std::vector<size_t> view);
 
-  // Loads a group's chunk when it is first needed. Set before restore() with null chunks.
+  // Loads a group's chunk when it is first needed. Set before restore() with null chunks. Chunks, those of restore()
+  // too, are of the trunk's shape (cache::check_chunk).
   using Loader = std::function<Result<cache::ChunkPtr>(size_t group)>;
   void set_loader(Loader loader) { loader_ = std::move(loader); }
   // The chunk of a group, loaded if need be; it stays in memory until the next mark_saved() or block.

@@ -1,10 +1,12 @@
-"""Model files that cannot be served: each is refused at start, with a message that names the file and the remedy."""
+"""Model files that cannot be served: each is refused at start, with a message that names the file and the remedy. And
+one that can, over what another model has read."""
 
 import os
 import shutil
+import subprocess
 import unittest
 
-from e2e_case import MODEL, DaemonCase
+from e2e_case import BUILD, MODEL, DaemonCase
 
 
 class BadModel(DaemonCase):
@@ -83,6 +85,23 @@ class BadModel(DaemonCase):
 
     def test_a_folder(self):
         self.assert_start_fails(self.daemon(model=self.folder), self.folder)
+
+
+class AnotherModel(DaemonCase):
+    def test_pages_of_another_model_are_whole_and_read_anew(self):
+        daemon = self.started()
+        session = self.session_with(daemon, 12)
+        daemon.stop()
+        other = os.path.join(self.folder, "other.gguf")
+        subprocess.run([os.path.join(BUILD, "tests/support/write_gguf"), other, "64", "1"], check=True, timeout=60)
+        daemon.settings["model.path"] = other
+        daemon.start()
+        self.assert_alive(daemon)
+        daemon.ask(session, "What is the name of the vet?", 4)
+        memory = daemon.wait_read(session)
+        self.assertGreater(memory["pages_dropped"], 0, memory)
+        self.assertEqual(len(daemon.turns(session)), 12)
+        self.assert_alive(daemon)
 
 
 if __name__ == "__main__":
