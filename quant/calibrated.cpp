@@ -83,22 +83,12 @@ Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibrat
                                                      const std::string& name) {
   RECALLD_ASSIGN_OR_RETURN(const LayerCalibration* const of_layer, calibration.layer(layer));
   const LayerCalibration& from = *of_layer;
-  MatrixCodecOptions options;
-  options.name = name;
-  options.layer = layer;
-  options.head_dim = from.head_dim;
+  MatrixCodecOptions options = options_of_layer(calibration, layer, name, kCalibratedId, kCalibratedVersion);
   options.rope = from.rope;
-  options.tag.id = kCalibratedId;
-  options.tag.version = kCalibratedVersion;
   options.tag.k = bits_format(bits.k);
   options.tag.v = bits_format(bits.v);
-  options.tag.parameter = calibration.digest.low;
   Digester digester;
-  digester.add("calibrated");
-  digester.add(options.tag.version);
-  digester.add(kPageLayoutVersion);
-  digester.add(calibration.digest.hex());
-  digester.add(static_cast<uint64_t>(layer));
+  add_layer("calibrated", calibration, options, &digester);
   digester.add(std::as_bytes(std::span(bits.k)));
   digester.add(std::as_bytes(std::span(bits.v)));
   options.digest = digester.finish();

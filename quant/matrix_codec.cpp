@@ -44,6 +44,27 @@ std::vector<float> transposed(int d, const std::vector<float>& matrix) {
   return out;
 }
 
+MatrixCodecOptions options_of_layer(const Calibration& calibration, int layer, std::string name, uint16_t id,
+                                    uint16_t version) {
+  MatrixCodecOptions options;
+  options.name = std::move(name);
+  options.layer = layer;
+  options.head_dim = calibration.layers[static_cast<size_t>(layer)].head_dim;
+  options.tag.id = id;
+  options.tag.version = version;
+  options.tag.parameter = calibration.digest.low;
+  return options;
+}
+
+void add_layer(std::string_view family, const Calibration& calibration, const MatrixCodecOptions& options,
+               Digester* digester) {
+  digester->add(family);
+  digester->add(options.tag.version);
+  digester->add(kPageLayoutVersion);
+  digester->add(calibration.digest.hex());
+  digester->add(static_cast<uint64_t>(options.layer));
+}
+
 MatrixCodec::MatrixCodec(MatrixCodecOptions options, std::vector<MatrixMaps> maps)
     : options_(std::move(options)), maps_(std::move(maps)) {}
 

@@ -14,10 +14,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "kernels/encode.h"
 #include "kernels/rope.h"
+#include "quant/calibration.h"
 #include "quant/codec.h"
 
 namespace recalld::quant {
@@ -40,6 +43,15 @@ struct MatrixCodecOptions {
   double k_clip = 1, v_clip = 1;
   std::optional<kernels::RopeSpec> rope;  // none: keys are coded as they come
 };
+
+// What every codec that is made of a calibration's layer has of it: layer, head_dim, and the tag's id, version and
+// parameter (the calibration's digest).
+MatrixCodecOptions options_of_layer(const Calibration& calibration, int layer, std::string name, uint16_t id,
+                                    uint16_t version = 1);
+
+// Begins such a codec's digest; what else its codes depend on is to be added.
+void add_layer(std::string_view family, const Calibration& calibration, const MatrixCodecOptions& options,
+               Digester* digester);
 
 // Of a [d][d] matrix.
 std::vector<float> transposed(int d, const std::vector<float>& matrix);

@@ -41,22 +41,13 @@ Result<std::shared_ptr<const Codec>> make_oscar(const Calibration& calibration, 
   const LayerCalibration& from = *of_layer;
   if (!std::has_single_bit(static_cast<unsigned>(from.head_dim)))
     return unsupported("oscar-2 needs a head_dim that is a power of two, not " + std::to_string(from.head_dim));
-  MatrixCodecOptions options;
-  options.name = "oscar-2";
-  options.layer = layer;
-  options.head_dim = from.head_dim;
-  options.tag.id = kOscarId;
+  MatrixCodecOptions options = options_of_layer(calibration, layer, "oscar-2", kOscarId);
   options.tag.k = kernels::affine_band(kBits, from.head_dim);
   options.tag.v = kernels::affine_band(kBits, from.head_dim);
-  options.tag.parameter = calibration.digest.low;
   options.k_clip = kOscarKeyClip;
   options.v_clip = kOscarValueClip;
   Digester digester;
-  digester.add("oscar");
-  digester.add(options.tag.version);
-  digester.add(kPageLayoutVersion);
-  digester.add(calibration.digest.hex());
-  digester.add(static_cast<uint64_t>(layer));
+  add_layer("oscar", calibration, options, &digester);
   options.digest = digester.finish();
   MatrixMaps maps;
   maps.k_encode = from.oscar_k;
