@@ -66,12 +66,7 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
     return nullptr;
   Result<std::shared_ptr<const quant::Calibration>> calibration = not_found("");
   if (!settings.calibration.empty() && std::filesystem::exists(settings.calibration)) {
-    calibration = quant::load_calibration(settings.calibration);
-    if (calibration.ok()) {
-      const Status fits =
-          quant::check_calibration(**calibration, model->fingerprint(), episodes::layer_dims(model->cache_shape()));
-      if (!fits.ok()) throw std::runtime_error(fits.message());
-    }
+    calibration = episodes::load_calibration(settings.calibration, *model);
   } else {
     auto engine = runtime::Engine::create(model, {});
     if (!engine.ok()) throw std::runtime_error(engine.status().message());

@@ -24,11 +24,14 @@ struct LayerOptions {
   std::vector<BitOption> k, v;  // by rising mean
 };
 
-// For each mean of at most 4 bits in steps of 1/4: the descending widths of 4, 3 and 2 bits with the least sum of
-// variance * distortion over the coordinates of all heads (reverse water-filling on what the kernels have). Keys may
-// have coordinates of 0 bits: what those lack moves scores by less than codes of the bits they would take. Those of
-// values may not: what is missing in every value alike is not averaged away by attention, as the errors of codes are.
+// Whether coordinates may have 0 bits. Those of keys may: what they lack moves scores by less than codes of the bits
+// that they would take. Those of values may not: what is missing in every value alike is not averaged away by
+// attention, as the errors of codes are.
 enum class Dropped { kNone, kAllowed };
+
+// For each mean of at most 4 bits in steps of 1/4: the descending widths of 4, 3, 2 and, where allowed, 0 bits with the
+// least sum of variance * distortion over the coordinates of all heads (reverse water-filling on what the kernels
+// have).
 std::vector<BitOption> bit_options(const std::vector<const quant::SideMap*>& heads, Dropped dropped);
 
 // Measured: codec_of(bits) rows through encode and decode. output_metric as LayerMoments.

@@ -56,10 +56,13 @@ Pieces cut(const std::vector<std::vector<int32_t>>& texts, const CalibrationOpti
 
 }  // namespace
 
-std::vector<quant::LayerDims> layer_dims(const cache::CacheShape& shape) {
+Result<std::shared_ptr<const quant::Calibration>> load_calibration(const std::string& path,
+                                                                   const runtime::Model& model) {
+  RECALLD_ASSIGN_OR_RETURN(auto loaded, quant::load_calibration(path));
   std::vector<quant::LayerDims> dims;
-  for (const cache::LayerShape& layer : shape.layers) dims.push_back({layer.n_kv_heads, layer.head_dim});
-  return dims;
+  for (const cache::LayerShape& layer : model.cache_shape().layers) dims.push_back({layer.n_kv_heads, layer.head_dim});
+  RECALLD_RETURN_IF_ERROR(quant::check_calibration(*loaded, model.fingerprint(), dims).with_context(path));
+  return loaded;
 }
 
 Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& engine,

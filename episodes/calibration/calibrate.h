@@ -26,13 +26,14 @@ struct CalibrationOptions {
 using CalibrationProgress = std::function<void(double done, const std::string& doing)>;
 
 // A text is one document, from its first token. names: for people, kept in the file.
-// kInvalidArgument when all texts together have fewer than 256 tokens.
+// kInvalidArgument when no text has 256 tokens in its part of max_tokens.
 Result<std::shared_ptr<const quant::Calibration>> calibrate(runtime::Engine& engine,
                                                             const std::vector<std::vector<int32_t>>& texts,
                                                             const std::string& names, const CalibrationOptions& options,
                                                             const CalibrationProgress& progress);
 
-// For quant::check_calibration.
-std::vector<quant::LayerDims> layer_dims(const cache::CacheShape& shape);
+// A file's calibration, if it is of this model. Errors as quant::load_calibration and quant::check_calibration.
+Result<std::shared_ptr<const quant::Calibration>> load_calibration(const std::string& path,
+                                                                   const runtime::Model& model);
 
 }  // namespace recalld::episodes

@@ -55,9 +55,7 @@ Result<cache::CodecPlan> plan_of(const ArmContext& context, const OurOptions& op
   std::shared_ptr<const quant::Calibration> calibration;
   if (quant::needs_calibration(codec)) {
     const std::string path = options.calibrations + "/" + model.fingerprint().hex() + ".rcal";
-    RECALLD_ASSIGN_OR_RETURN(calibration, quant::load_calibration(path));
-    RECALLD_RETURN_IF_ERROR(
-        quant::check_calibration(*calibration, model.fingerprint(), episodes::layer_dims(model.cache_shape())));
+    RECALLD_ASSIGN_OR_RETURN(calibration, episodes::load_calibration(path, model));
   }
   RECALLD_ASSIGN_OR_RETURN(auto codecs,
                            quant::make_codecs(codec, model.cache_shape().layers.size(), calibration.get()));
