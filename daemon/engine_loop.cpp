@@ -223,13 +223,12 @@ Status EngineLoop::start_answer(ChatJob& job) {
   return job.answer->prepare(std::move(prompt).value(), *engine_, context_.pool);
 }
 
-Result<Answer::Prompt> EngineLoop::prompt_for(ChatJob& job, SessionMemory& memory) {
+Result<Answer::Prompt> EngineLoop::prompt_for(const ChatJob& job, SessionMemory& memory) {
   Answer::Prompt prompt;
   prompt.recall.tokens_pending = memory.pending_tokens();
   prompt.tokens = memory.newest_pending(std::min<int64_t>(options_.catch_up_tokens, engine_->context() / 4));
   prompt.recall.tokens_pending -= static_cast<int64_t>(prompt.tokens.size());
   prompt.tokens.insert(prompt.tokens.end(), job.tokens.begin(), job.tokens.end());
-  // Copied: where memory is short the job is tried again.
   prompt.stops = job.stops;
   prompt.trim = job.trim;
 

@@ -77,7 +77,9 @@ class EngineLoop {
   void run_tasks();
   void admit();
   Status start_answer(ChatJob& job);
-  Result<Answer::Prompt> prompt_for(ChatJob& job, SessionMemory& memory);
+  // The job stays whole: where memory is short it is tried again.
+  // The job stays whole: where memory is short it is tried again.
+  Result<Answer::Prompt> prompt_for(const ChatJob& job, SessionMemory& memory);
   // False when nothing was being prepared or read for an answer.
   bool prefill_one();
   bool decode_all();
