@@ -394,7 +394,9 @@ Result<std::vector<StoreCheck>> EngineService::verify() {
     if (!stored.has_value()) continue;
     for (const storage::ChunkInfo& info : stored->chunks) {
       auto bytes = stores_->kv().load_chunk(session, info.idx);
-      if (!bytes.ok()) continue;  // reported by check(), or replaced meanwhile
+      if (!bytes.ok()) continue;  // reported by check(), or removed meanwhile
+      // Replaced meanwhile: whole as load_chunk says, and of another trunk than the one listed.
+      if (checksum64(bytes->span()) != info.checksum) continue;
       const auto pool = cache::MemoryPool::create(0);
       // Whole, whichever model they are of: another than this one's are read anew when their session is opened.
       const Status opened =

@@ -67,7 +67,8 @@ class DaemonCase(unittest.TestCase):
 
     def assert_alive(self, daemon):
         self.assertEqual(daemon.request("GET", "/health")[0], 200)
-        self.assertEqual(daemon.call("POST", "/v1/admin/verify", {})["ok"], True)
+        found = daemon.call("POST", "/v1/admin/verify", {})
+        self.assertEqual(found["ok"], True, found)
 
     def kv(self, daemon):
         """kv.db of a stopped daemon, opened for damage."""
