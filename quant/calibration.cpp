@@ -52,6 +52,7 @@ class In {
 
   Status raw(void* to, size_t size) {
     if (left_.size() < size) return wrong("the file is cut");
+    if (size == 0) return ok_status();  // `to` may be null then
     std::memcpy(to, left_.data(), size);
     left_ = left_.subspan(size);
     return ok_status();

@@ -22,6 +22,8 @@ MODEL = (os.environ.get("RECALLD_MODEL") or os.environ.get("RECALLD_TEST_MODEL")
          or os.path.join(CACHE, "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 ENCODER = os.path.join(CACHE, "models/all-MiniLM-L6-v2.gguf")
 PR_SET_PDEATHSIG = 1
+# Everything takes many times longer in a daemon with sanitizers, and nothing here is about time.
+PATIENCE = 8 if os.environ.get("RECALLD_TEST_SANITIZED") else 1
 
 
 def free_port():
@@ -79,14 +81,14 @@ class Recalld:
                                             env=environment, cwd="/", preexec_fn=end_with_parent)
         return self
 
-    def start(self, timeout=60):
+    def start(self, timeout=60 * PATIENCE):
         """Starts and waits until requests can be served. Raises Gone with the end of the log when it ends instead."""
         begun = time.monotonic()
         self.spawn().wait_ready(timeout)
         self.started_in = time.monotonic() - begun
         return self
 
-    def wait_ready(self, timeout=60):
+    def wait_ready(self, timeout=60 * PATIENCE):
         end = time.monotonic() + timeout
         while True:
             if self.process.poll() is not None:
@@ -120,7 +122,7 @@ class Recalld:
         if self.process is not None:
             self.process.wait()
 
-    def stop(self, timeout=60):
+    def stop(self, timeout=60 * PATIENCE):
         """SIGTERM; returns the exit code."""
         if self.running():
             self.process.terminate()
@@ -132,10 +134,10 @@ class Recalld:
 
     # --- requests ---
 
-    def connect(self, timeout=120):
+    def connect(self, timeout=120 * PATIENCE):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def request(self, method, path, body=None, headers=None, timeout=120):
+    def request(self, method, path, body=None, headers=None, timeout=120 * PATIENCE):
         """(status, parsed JSON or text). Raises Gone when there is no answer."""
         headers = dict(headers or {})
         if body is not None and not isinstance(body, (bytes, str)):
@@ -163,7 +165,7 @@ class Recalld:
             raise Refused(status, value.get("error", value) if isinstance(value, dict) else value)
         return value
 
-    def stream(self, body, headers=None, timeout=120):
+    def stream(self, body, headers=None, timeout=120 * PATIENCE):
         """Yields the chunks of a streamed chat answer; returns at [DONE]. Raises Gone when it is cut, Refused on an
         error before or inside the stream."""
         connection = self.connect(timeout)
@@ -216,7 +218,7 @@ class Recalld:
             first = page["next"]
         return found
 
-    def wait_read(self, session, timeout=300, **keywords):
+    def wait_read(self, session, timeout=300 * PATIENCE, **keywords):
         """Until all of the session is in memory and can be found by meaning; returns the memory report."""
         end = time.monotonic() + timeout
         while True:
@@ -227,7 +229,7 @@ class Recalld:
                 raise TimeoutError(f"the session is not read after {timeout} s: {memory}")
             time.sleep(0.05)
 
-    def ask(self, session, question, max_tokens=24, remember=False, timeout=300, headers=None, time_said=None,
+    def ask(self, session, question, max_tokens=24, remember=False, timeout=300 * PATIENCE, headers=None, time_said=None,
             **fields):
         """A greedy answer: {"text", "recall", "usage", "finish_reason", "first_text_ms"}; the last is the client's.
 

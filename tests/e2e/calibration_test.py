@@ -12,7 +12,7 @@ import types
 import unittest
 import zipfile
 
-from e2e_case import BUILD, DaemonCase
+from e2e_case import BUILD, PATIENCE, DaemonCase
 
 RECALLCTL = os.path.join(BUILD, "app/recallctl/recallctl")
 WRITE_GGUF = os.path.join(BUILD, "tests/support/write_gguf")
@@ -85,7 +85,7 @@ class Calibrations(DaemonCase):
 
     def calibrate(self, model, out, *options, code=0):
         result = subprocess.run([RECALLCTL, "calibrate", model, "--tokens", "1024", "--out", self.path(out), *options],
-                                capture_output=True, text=True, timeout=120)
+                                capture_output=True, text=True, timeout=120 * PATIENCE)
         self.assertEqual(result.returncode, code, result)
         return result.stderr if code else self.path(out)
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import unittest
 
-from e2e_case import BUILD, MODEL, SANITIZED, DaemonCase
+from e2e_case import BUILD, MODEL, PATIENCE, SANITIZED, DaemonCase
 
 QUESTION = "What is the name of the vet?"
 ASKED = "2026-05-12T09:30:00Z"
@@ -22,7 +22,7 @@ class Codecs(DaemonCase):
         """Few tokens: what is tested is that it is used, not how good it is."""
         ran = subprocess.run([os.path.join(BUILD, "app/recallctl/recallctl"), "calibrate", MODEL, "--out",
                               self.calibration, "--tokens", "1024", "--threads", "1"],
-                             capture_output=True, text=True, timeout=300)
+                             capture_output=True, text=True, timeout=300 * PATIENCE)
         self.assertEqual(ran.returncode, 0, ran.stderr)
 
     def with_codec(self, daemon, codec):

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
-from recalld_process import BUILD, MODEL, ROOT, Gone, Recalld, Refused  # noqa: E402,F401
+from recalld_process import BUILD, MODEL, PATIENCE, ROOT, Gone, Recalld, Refused  # noqa: E402,F401
 
 SANITIZED = bool(os.environ.get("RECALLD_TEST_SANITIZED"))
 # One thread: spinning threads on busy cores are slower than one. Small pages and blocks: more of them in a short text.
