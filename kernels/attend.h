@@ -29,11 +29,11 @@ struct PageSlice {
   SideFormat k_format;  // resolved: the dims of the bands add up to head_dim
   SideFormat v_format;
   const uint8_t* k = nullptr;          // halves or codes, kernels/layout.h
-  const uint16_t* k_scale = nullptr;   // [n_scales][padded tokens] halves; null for 16 bits
+  const uint8_t* k_scale = nullptr;    // [n_scales][padded tokens] halves or bytes; null for 16 bits
   const uint16_t* k_offset = nullptr;  // [padded tokens] halves, added to every dim of a key; null for none
   const uint16_t* k_mean = nullptr;    // [head_dim] halves in the page's basis, added to every key; null for none
   const uint8_t* v = nullptr;
-  const uint16_t* v_scale = nullptr;
+  const uint8_t* v_scale = nullptr;
   const uint16_t* v_offset = nullptr;
   int32_t n_tokens = 0;
   int32_t view_start = 0;  // view position of token 0; the others follow without gaps

@@ -7,7 +7,7 @@
 // with D dims, n = |y| over them and z = y sqrt(D) / n: each code is the level nearest to its coordinate of z, and the
 // scale is chosen so that scale * unit * levels[code] has the property named by ScaleRule (sources there). A vector
 // shorter than 1e-15 gets scale 0, that is, decodes to zeros (plus the mean). Scales are clamped to the largest finite
-// half.
+// half and, for formats with scales of 8 bits, rounded on to scale_byte_of_half().
 //
 // Uniform grid, as OSCAR (arXiv 2605.17757) codes a row, with m = 2^bits - 1: y is clamped to [-t, t], t the number of
 // rank clip_rank() among the ascending |y|; with the range [low, high] of
@@ -57,7 +57,7 @@ inline int clip_rank(double clip, int dims) { return std::min(static_cast<int>(c
 // What encoding a side writes.
 struct CodedSide {
   uint8_t* codes = nullptr;     // side_bytes(n_rows, head_dim, format) bytes
-  uint16_t* scales = nullptr;   // [n_scales][padded_tokens(n_rows)] halves
+  uint8_t* scales = nullptr;    // [n_scales][padded_tokens(n_rows)] halves or bytes
   uint16_t* offsets = nullptr;  // [padded_tokens(n_rows)] halves; null for formats without
 };
 

@@ -114,6 +114,8 @@ std::string format_error(const SideFormat& format, int head_dim) {
   if (format.offsets && format.grid != Grid::kUniform) return "offsets stand without the uniform grid";
   if (format.grid == Grid::kUniform && format.n_bands != 1)
     return "the uniform grid has " + std::to_string(format.n_bands) + " bands, expected 1";
+  if (format.byte_scales && (format.halves() || format.grid == Grid::kUniform))
+    return "scales of 8 bits stand without codes of the Lloyd-Max grid";
   if (format.scale_per_band && format.stored_bands() < 2) return "scales per band stand with fewer than 2 stored bands";
   int dims = 0;
   for (int band = 0; band < format.n_bands; ++band) {

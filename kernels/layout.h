@@ -1,7 +1,7 @@
 // Where each number of a page lives. Kernels, codecs and the page format agree through this file alone.
 //
 // A page holds n tokens of one layer; for each KV head it has a K side and a V side. A side stores 16-bit floats, or
-// codes with half-precision scales. Tokens are padded with zero bytes to a multiple of kTokenGroup; padded tokens have
+// codes with scales of 16 or 8 bits. Tokens are padded with zero bytes to a multiple of kTokenGroup; padded tokens have
 // scale 0 and are never counted as tokens.
 //
 // A coded side is cut along its dims into bands, each with codes of its own width (4, 3 or 2 bits; 0 for a last band
@@ -11,9 +11,9 @@
 // Coded values, in the codec's transformed basis:
 //   x[t][j] ~ scale[t] * unit * levels[code[t][j]] + offset[t] + mean[j]
 // with unit and levels those of the band's width on the side's grid, offset on sides that have one, and mean on the K
-// side of centred codecs (also over dims that are not stored). Scales are halves, [n_scales][padded tokens]: one row
-// for all bands, or one for each stored band. Offsets are halves, [padded tokens]. levels are int8 and ascending, so
-// the code is the rank of the level.
+// side of centred codecs (also over dims that are not stored). Scales are halves or bytes, [n_scales][padded tokens]:
+// one row for all bands, or one for each stored band. Offsets are halves, [padded tokens]. levels are int8 and
+// ascending, so the code is the rank of the level.
 //
 // The layouts put what one vector instruction needs side by side:
 //   K: scores of 16 tokens at once. 32-bit lane = token, its 4 bytes = 4 consecutive dims (a dot-product instruction
@@ -69,14 +69,31 @@ struct SideFormat {
   Grid grid = Grid::kLloydMax;
   bool scale_per_band = false;  // else one scale per token for all bands
   bool offsets = false;         // one offset per token; sides of one uniform band alone
+  bool byte_scales = false;     // half_of_scale_byte(); not on the uniform grid
   Band bands[kMaxBands] = {};   // n_bands used, the rest zero
 
   constexpr bool halves() const { return n_bands == 0; }
   // Bands that have codes: all but a last one of 0 bits.
   constexpr int stored_bands() const { return n_bands - static_cast<int>(n_bands > 0 && bands[n_bands - 1].bits == 0); }
   constexpr int n_scales() const { return scale_per_band ? stored_bands() : static_cast<int>(n_bands > 0); }
+  constexpr int scale_bytes() const { return byte_scales ? 1 : 2; }
   friend bool operator==(const SideFormat&, const SideFormat&) = default;
 };
+
+// A scale of 8 bits: 4 of exponent, 4 of fraction, so at most 1/32 off. Byte 0 is 0, byte s > 0 is the half of which s
+// are the middle bits: from 17/16 / 256 for 1 up to 248 for 255. A scale that is off by e adds e^2 to a row's relative
+// squared error, .0002 on average.
+inline constexpr int kScaleByteShift = 6;
+inline constexpr int kScaleByteBase = 7 << 10;
+constexpr uint16_t half_of_scale_byte(uint8_t scale) {
+  return scale == 0 ? uint16_t{0} : static_cast<uint16_t>((scale << kScaleByteShift) + kScaleByteBase);
+}
+// The nearest, of two equally near ones the larger; for a positive half never 0.
+constexpr uint8_t scale_byte_of_half(uint16_t half) {
+  if (half == 0) return 0;
+  const int nearest = (half - kScaleByteBase + (1 << (kScaleByteShift - 1))) >> kScaleByteShift;
+  return static_cast<uint8_t>(nearest < 1 ? 1 : nearest > 255 ? 255 : nearest);
+}
 
 // Codes of one width on all dims: 4, 3 or 2 bits with Lloyd-Max levels; 16 for halves. Where a codec does not know
 // head_dim yet it gives kAllDims.

@@ -87,6 +87,7 @@ Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibrat
   options.rope = from.rope;
   options.tag.k = bits_format(bits.k);
   options.tag.v = bits_format(bits.v);
+  options.tag.k.byte_scales = options.tag.v.byte_scales = true;
   Digester digester;
   add_layer("calibrated", calibration, options, &digester);
   digester.add(std::as_bytes(std::span(bits.k)));

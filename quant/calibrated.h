@@ -7,10 +7,10 @@
 // the map of WUSH-KV (H Lambda^(-1/4) U^T Sq^(1/2)) band by band: among the invertible maps before a quantizer with
 // error proportional to variance it gives the smallest error of scores, (sum l^(1/2))^2 / n for a band of n.
 //
-// One scale per token, least squares; `back` makes the coordinates of a band with the quantizer's distortion D longer
-// by (1 - D)^(-1/2), which undoes half of what centroids lack (matched scales, band by band).
-// Keys are turned back by their page's first position (quant/calibration.h), then coded less their mean over the
-// calibration text: nothing of it stands in a page. Dims of 0 bits, of keys alone, come back as that mean.
+// One scale of 8 bits per token, least squares; `back` makes the coordinates of a band with the quantizer's distortion
+// D longer by (1 - D)^(-1/2), which undoes half of what centroids lack (matched scales, band by band). Keys are turned
+// back by their page's first position (quant/calibration.h), then coded less their mean over the calibration text:
+// nothing of it stands in a page. Dims of 0 bits, of keys alone, come back as that mean.
 #pragma once
 
 #include "quant/calibration.h"
@@ -19,7 +19,7 @@
 namespace recalld::quant {
 
 inline constexpr uint16_t kCalibratedId = 5;
-inline constexpr uint16_t kCalibratedVersion = 2;
+inline constexpr uint16_t kCalibratedVersion = 3;
 
 // preset: the name of one of kPresets. kInvalidArgument for another, or when a map has no inverse.
 Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibration, int layer,

@@ -35,13 +35,13 @@ namespace recalld::quant {
 
 inline constexpr int kBitsBlock = 16;  // dims that share a width
 
-// calibrated-NAME: how many bits a coordinate gets, mean over all layers, K and V. Scales and headers come on top: 0.28
+// calibrated-NAME: how many bits a coordinate gets, mean over all layers, K and V. Scales and headers come on top: 0.16
 // bits for pages of 64 tokens at a head_dim of 64.
 struct Preset {
   const char* name;
   double bits;
 };
-inline constexpr std::array<Preset, 4> kPresets = {{{"2", 2.125}, {"2.5", 2.375}, {"3", 3.125}, {"4", 4.0}}};
+inline constexpr std::array<Preset, 4> kPresets = {{{"2", 2.25}, {"2.5", 2.5}, {"3", 3.25}, {"4", 4.0}}};
 
 struct SideMap {
   std::vector<float> variances;  // [d] of the coordinates, descending

@@ -22,6 +22,7 @@ struct HeaderSide {
 constexpr int kFormGrid = 0x0f;
 constexpr int kFormScalePerBand = 0x10;
 constexpr int kFormOffsets = 0x20;
+constexpr int kFormByteScales = 0x40;
 
 // Byte for byte what stands at the beginning of a page (docs/page-format.md).
 struct Header {
@@ -52,40 +53,41 @@ static_assert(sizeof(Header) == kPageHeaderBytes);
 static_assert(offsetof(Header, parameter) == 32 && offsetof(Header, token_start) == 56);
 static_assert(offsetof(Header, checksum) == kPageHeaderBytes - sizeof(uint64_t));
 
-// Where the sections of a KV head begin. Halves count from the beginning of the page, codes from that of the codes.
+// Where the sections of a KV head begin. Scales, offsets and means count from the beginning of the page, codes from
+// that of the codes.
 struct HeadSections {
   size_t k_scale, v_scale, k_offset, v_offset, k_mean;
   size_t k, v;
 };
 
-// Sizes of all sections of a page. All are multiples of 32 bytes.
+// Sizes of all sections of a page. All are multiples of 16 bytes.
 struct PageLayout {
-  kernels::SideFormat k_format, v_format;                                    // resolved
-  size_t scale_row, k_scales, v_scales, k_offsets, v_offsets, mean, halves;  // of one head; halves: all of them
-  size_t k_codes, v_codes;                                                   // of one head, padded
-  size_t codes;                                                              // where those of all heads begin
+  kernels::SideFormat k_format, v_format;                          // resolved
+  size_t k_scales, v_scales, k_offsets, v_offsets, mean, numbers;  // of one head; numbers: all of them
+  size_t k_codes, v_codes;                                         // of one head, padded
+  size_t codes;                                                    // where those of all heads begin
   size_t end;
 
   PageLayout(const CodecTag& codec, int n_kv_heads, int head_dim, int n_tokens)
       : k_format(kernels::resolve(codec.k, head_dim)), v_format(kernels::resolve(codec.v, head_dim)) {
     const auto heads = static_cast<size_t>(n_kv_heads);
-    scale_row = static_cast<size_t>(kernels::padded_tokens(n_tokens)) * sizeof(uint16_t);
-    k_scales = scale_row * static_cast<size_t>(k_format.n_scales());
-    v_scales = scale_row * static_cast<size_t>(v_format.n_scales());
-    k_offsets = k_format.offsets ? scale_row : 0;
-    v_offsets = v_format.offsets ? scale_row : 0;
+    const auto padded = static_cast<size_t>(kernels::padded_tokens(n_tokens));
+    k_scales = padded * static_cast<size_t>(k_format.n_scales() * k_format.scale_bytes());
+    v_scales = padded * static_cast<size_t>(v_format.n_scales() * v_format.scale_bytes());
+    k_offsets = k_format.offsets ? padded * sizeof(uint16_t) : 0;
+    v_offsets = v_format.offsets ? padded * sizeof(uint16_t) : 0;
     mean = (codec.flags & kFlagCentred) != 0 ? static_cast<size_t>(head_dim) * sizeof(uint16_t) : 0;
-    halves = k_scales + v_scales + k_offsets + v_offsets + mean;
+    numbers = k_scales + v_scales + k_offsets + v_offsets + mean;
     k_codes = round_up(kernels::side_bytes(n_tokens, head_dim, k_format), kCodeAlignment);
     v_codes = round_up(kernels::side_bytes(n_tokens, head_dim, v_format), kCodeAlignment);
-    codes = round_up(kPageHeaderBytes + heads * halves, kCodeAlignment);
+    codes = round_up(kPageHeaderBytes + heads * numbers, kCodeAlignment);
     end = codes + heads * (k_codes + v_codes);
   }
 
   HeadSections head(int index) const {
     const auto before = static_cast<size_t>(index);
     HeadSections at;
-    at.k_scale = kPageHeaderBytes + before * halves;
+    at.k_scale = kPageHeaderBytes + before * numbers;
     at.v_scale = at.k_scale + k_scales;
     at.k_offset = at.v_scale + v_scales;
     at.v_offset = at.k_offset + k_offsets;
@@ -96,19 +98,22 @@ struct PageLayout {
   }
 };
 
-// The pointers of one head: bytes and halves as they are in a page that is read or one that is written.
+// The pointers of one head, as they are in a page that is read or one that is written.
 template <class Sections, class Byte>
 void point_at(const PageLayout& layout, int head, Byte* page, Sections& to) {
   const HeadSections at = layout.head(head);
+  const auto bytes = [page](size_t size, size_t offset) {
+    return size == 0 ? nullptr : reinterpret_cast<decltype(to.k)>(page + offset);
+  };
   const auto halves = [page](size_t size, size_t offset) {
-    return size == 0 ? nullptr : reinterpret_cast<decltype(to.k_scale)>(page + offset);
+    return size == 0 ? nullptr : reinterpret_cast<decltype(to.k_offset)>(page + offset);
   };
   to.k = reinterpret_cast<decltype(to.k)>(page + at.k);
-  to.k_scale = halves(layout.k_scales, at.k_scale);
+  to.k_scale = bytes(layout.k_scales, at.k_scale);
   to.k_offset = halves(layout.k_offsets, at.k_offset);
   to.k_mean = halves(layout.mean, at.k_mean);
   to.v = reinterpret_cast<decltype(to.v)>(page + at.v);
-  to.v_scale = halves(layout.v_scales, at.v_scale);
+  to.v_scale = bytes(layout.v_scales, at.v_scale);
   to.v_offset = halves(layout.v_offsets, at.v_offset);
 }
 
@@ -121,7 +126,7 @@ uint64_t page_checksum(std::span<const std::byte> page) {
 
 uint8_t form_of(const kernels::SideFormat& format) {
   return static_cast<uint8_t>(static_cast<int>(format.grid) | (format.scale_per_band ? kFormScalePerBand : 0) |
-                              (format.offsets ? kFormOffsets : 0));
+                              (format.offsets ? kFormOffsets : 0) | (format.byte_scales ? kFormByteScales : 0));
 }
 
 HeaderSide side_of(const kernels::SideFormat& format) {
@@ -136,6 +141,7 @@ kernels::SideFormat format_of(const HeaderSide& side, uint8_t form) {
   format.grid = static_cast<kernels::Grid>(form & kFormGrid);
   format.scale_per_band = (form & kFormScalePerBand) != 0;
   format.offsets = (form & kFormOffsets) != 0;
+  format.byte_scales = (form & kFormByteScales) != 0;
   for (int i = 0; i < kernels::kMaxBands; ++i) {
     const auto [bits, chunks] = side.bands[i];
     format.bands[i] = {bits, static_cast<int16_t>(chunks * 16)};
@@ -220,9 +226,9 @@ std::string wrong_field(const Header& header) {
     return is("layout version", header.layout_version, std::to_string(kPageLayoutVersion));
   if (header.header_bytes != kPageHeaderBytes)
     return is("header size", header.header_bytes, std::to_string(kPageHeaderBytes));
-  constexpr int kKnownForm = kFormGrid | kFormScalePerBand | kFormOffsets;
-  if ((header.k_form & ~kKnownForm) != 0) return is("form of keys", header.k_form, "0..63");
-  if ((header.v_form & ~kKnownForm) != 0) return is("form of values", header.v_form, "0..63");
+  constexpr int kKnownForm = kFormGrid | kFormScalePerBand | kFormOffsets | kFormByteScales;
+  if ((header.k_form & ~kKnownForm) != 0) return is("form of keys", header.k_form, "0..127");
+  if ((header.v_form & ~kKnownForm) != 0) return is("form of values", header.v_form, "0..127");
   if (header.reserved != 0) return "a reserved field is not zero";
   return wrong_field(tag_of(header), meta_of(header), header.page_bytes);
 }
@@ -242,6 +248,7 @@ std::string describe(const kernels::SideFormat& format) {
   if (format.grid == kernels::Grid::kUniform) text += " uniform";
   if (format.offsets) text += " with offsets";
   if (format.scale_per_band) text += ", a scale per band";
+  if (format.byte_scales) text += ", 8-bit scales";
   return text;
 }
 

@@ -77,11 +77,11 @@ Status check_page(const CodecTag& codec, const PageMeta& meta, size_t size);
 // Where a codec writes the sections of one KV head. Scales, offsets and mean are null when the page has none.
 struct PageSections {
   uint8_t* k = nullptr;
-  uint16_t* k_scale = nullptr;
+  uint8_t* k_scale = nullptr;
   uint16_t* k_offset = nullptr;
   uint16_t* k_mean = nullptr;
   uint8_t* v = nullptr;
-  uint16_t* v_scale = nullptr;
+  uint8_t* v_scale = nullptr;
   uint16_t* v_offset = nullptr;
 };
 

@@ -87,12 +87,17 @@ class Walk {
  private:
   static constexpr int kOffsetTrend = kernels::kMaxBands;
 
-  void side(Side side, const kernels::SideFormat& format, const PageMeta& meta, uint8_t* codes, uint16_t* scales,
+  void side(Side side, const kernels::SideFormat& format, const PageMeta& meta, uint8_t* codes, uint8_t* scales,
             uint16_t* offsets) {
     if (format.halves()) return halves(side, meta, reinterpret_cast<uint16_t*>(codes));
     const int padded = kernels::padded_tokens(meta.n_tokens);
-    for (int row = 0; row < format.n_scales(); ++row)
-      numbers(scale_table(side), trends_[side][static_cast<size_t>(row)], meta.n_tokens, scales + row * padded);
+    for (int row = 0; row < format.n_scales(); ++row) {
+      Trend& trend = trends_[side][static_cast<size_t>(row)];
+      if (format.byte_scales)
+        numbers(scale_table(side), trend, meta.n_tokens, scales + row * padded);
+      else
+        numbers(scale_table(side), trend, meta.n_tokens, reinterpret_cast<uint16_t*>(scales) + row * padded);
+    }
     if (offsets != nullptr) numbers(offset_table(side), trends_[side][kOffsetTrend], meta.n_tokens, offsets);
     for (int i = 0; i < format.stored_bands(); ++i)
       band(side, i, format.bands[i], meta.n_tokens, codes + kernels::band_place(format, padded, i).code_offset);
@@ -144,21 +149,26 @@ class Walk {
     value = static_cast<uint16_t>(upper << kFractionBits | fraction);
   }
 
-  // Halves in the order of their values, so that differences mean something.
+  // Halves in the order of their values, so that differences mean something; scales of 8 bits are in it.
   static uint16_t rank_of(uint16_t half) { return static_cast<uint16_t>((half & 0x8000) != 0 ? ~half : half | 0x8000); }
-  static uint16_t half_of(uint16_t rank) { return static_cast<uint16_t>((rank & 0x8000) != 0 ? rank & 0x7FFF : ~rank); }
+  static void set_by_rank(uint16_t rank, uint16_t& half) {
+    half = static_cast<uint16_t>((rank & 0x8000) != 0 ? rank & 0x7FFF : ~rank);
+  }
+  static uint16_t rank_of(uint8_t scale) { return scale; }
+  static void set_by_rank(uint16_t rank, uint8_t& scale) { scale = static_cast<uint8_t>(rank); }
 
   // One number for each token: its difference to the mean of those before it, and to what the layer before says.
-  void numbers(int table, Trend& trend, int n, uint16_t* halves) {
+  template <class Number>
+  void numbers(int table, Trend& trend, int n, Number* values) {
     int32_t sum = 0;
     for (int t = 0; t < n; ++t) {
       const int32_t mean = t == 0 ? trend.first : sum / t;
       const int32_t expected = mean + (t == 0 ? 0 : trend.at(t));
-      uint16_t rank = rank_of(halves[t]);
+      uint16_t rank = rank_of(values[t]);
       auto difference = static_cast<int16_t>(rank - expected);
       this->difference(table, difference);
       rank = static_cast<uint16_t>(expected + difference);
-      halves[t] = half_of(rank);
+      set_by_rank(rank, values[t]);
       sum += rank;
       if (t == 0)
         trend.first = rank;

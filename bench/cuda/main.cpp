@@ -130,12 +130,12 @@ Status bench_encode(Stream& stream, const ViewSpec& spec, double copy, const std
       const int64_t at = page.view_start * job.stride + static_cast<int64_t>(head) * spec.head_dim;
       job.rows = keys.as<float>() + at;
       job.mean = page.k_mean;
-      job.out = {const_cast<uint8_t*>(page.k), const_cast<uint16_t*>(page.k_scale), nullptr};
+      job.out = {const_cast<uint8_t*>(page.k), const_cast<uint8_t*>(page.k_scale), nullptr};
       jobs.push_back(job);
       job.side = PageSide::kValues;
       job.rows = values.as<float>() + at;
       job.mean = nullptr;
-      job.out = {const_cast<uint8_t*>(page.v), const_cast<uint16_t*>(page.v_scale), nullptr};
+      job.out = {const_cast<uint8_t*>(page.v), const_cast<uint8_t*>(page.v_scale), nullptr};
       jobs.push_back(job);
     }
   }

@@ -46,8 +46,8 @@ Result<DeviceView> make_view(kernels::cuda::Stream& stream, const ViewSpec& spec
     slice.k_format = slice.v_format = format;
     slice.k = at;
     slice.v = at + codes;
-    slice.k_scale = numbers;
-    slice.v_scale = numbers + scales / 2;
+    slice.k_scale = at + 2 * codes;
+    slice.v_scale = slice.k_scale + scales;
     slice.k_mean = numbers + scales;
     slice.n_tokens = std::min(spec.page_tokens, spec.n_keys - index * spec.page_tokens);
     slice.view_start = index * spec.page_tokens;

@@ -37,7 +37,7 @@ OurAttention::OurAttention(const Problem& problem, const kernels::SideFormat& fo
         auto* scales = reinterpret_cast<uint16_t*>(
             new_buffer(static_cast<size_t>(kernels::padded_tokens(page.n_tokens)) * sizeof(uint16_t)));
         std::fill_n(scales, page.n_tokens, kHalfOne);
-        page.k_scale = page.v_scale = scales;
+        page.k_scale = page.v_scale = reinterpret_cast<const uint8_t*>(scales);
         if (format.offsets) page.k_offset = page.v_offset = scales;
       }
       pages.push_back(page);

@@ -170,7 +170,7 @@ TileWork tile_work(const AttendShape& shape, const PageSlice& page, int token) {
 }
 
 // Weights times value scales to 8 bits of the largest.
-void round_weights(const TileWork& tile, const uint16_t* scales, RowWork& work) {
+void round_weights(const TileWork& tile, const TileBand& band, RowWork& work) {
   const F32 d;
   const int n = tile.groups * 16;
   Vf top[kParts];
@@ -179,7 +179,7 @@ void round_weights(const TileWork& tile, const uint16_t* scales, RowWork& work) 
   for (int t = 0; t < n; t += 16)
     for (int i = 0; i < kParts; ++i) {
       const int at = t + i * kLanes;
-      const Vf weight = hn::Mul(hn::Load(d, work.p + at), load_halves(scales + at));
+      const Vf weight = hn::Mul(hn::Load(d, work.p + at), load_scales(band.scales, band.byte_scales, at));
       hn::Store(weight, d, weights + at);
       top[i] = hn::Max(top[i], weight);
     }
@@ -200,7 +200,7 @@ void round_weights(const TileWork& tile, const uint16_t* scales, RowWork& work) 
 
 // Asks for the codes of a tile while the one before it is worked on: pages are too short for the processor to foresee.
 // Halves are runs long enough for it.
-void prefetch_side(const SideFormat& format, const uint8_t* side, const uint16_t* scales, int n_tokens, int token) {
+void prefetch_side(const SideFormat& format, const uint8_t* side, const uint8_t* scales, int n_tokens, int token) {
   for (int index = 0; index < format.stored_bands(); ++index) {
     const Band& band = format.bands[index];
     const BandPlace place = band_place(format, n_tokens, index);
@@ -210,7 +210,7 @@ void prefetch_side(const SideFormat& format, const uint8_t* side, const uint16_t
     const size_t size = side_bytes(std::min(kTileTokens, n_tokens - token), band.n_dims, low_bits);
     for (size_t at = begin; at < begin + size; at += 64) __builtin_prefetch(codes + at, 0, 2);
     if (index == 0 || format.scale_per_band)
-      __builtin_prefetch(scales + place.scale_row * padded_tokens(n_tokens) + token, 0, 2);
+      __builtin_prefetch(scales + (place.scale_row * padded_tokens(n_tokens) + token) * format.scale_bytes(), 0, 2);
     if (band.bits != 3) continue;
     const uint8_t* high = codes + side_bytes(n_tokens, band.n_dims, 2);
     for (size_t at = begin / 2; at < (begin + size) / 2; at += 64) __builtin_prefetch(high + at, 0, 2);
@@ -244,7 +244,7 @@ void add_values(const PageSlice& page, const TileWork& tile, int token, RowWork*
   for (int index = 0; index < page.v_format.stored_bands(); ++index) {
     const TileBand band = value_band(page, token, index);
     if (index == 0 || page.v_format.scale_per_band)
-      for (int r = 0; r < n_rows; ++r) round_weights(tile, band.scales, work[r]);
+      for (int r = 0; r < n_rows; ++r) round_weights(tile, band, work[r]);
     add_band<n_rows>(tile, band, work);
   }
   if (page.v_offset != nullptr)

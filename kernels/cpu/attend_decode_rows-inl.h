@@ -69,7 +69,7 @@ HWY_NOINLINE void score_codes(const TileWork& tile, const TileBand& band, RowWor
         masks += 8 * kQuads<bits>;
       }
       const int at = g * 16 + part * kLanes;
-      const Vf k_scale = load_halves(band.scales + at);
+      const Vf k_scale = load_scales(band.scales, band.byte_scales, at);
       for (int r = 0; r < n_rows; ++r) {
         const Vf dot = hn::Mul(hn::ConvertTo(d, sums[r]), hn::Set(d, rows[r].q_factor));
         const Vf before = add ? hn::Load(d, rows[r].p + at) : hn::Set(d, rows[r].mean);

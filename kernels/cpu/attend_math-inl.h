@@ -37,6 +37,18 @@ HWY_INLINE Vf load_halves(const uint16_t* from) {
   return hn::PromoteTo(F32(), hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
+// kLanes scales from the `at`-th on.
+HWY_INLINE Vf load_scales(const uint8_t* scales, bool bytes, int at) {
+  if (!bytes) return load_halves(reinterpret_cast<const uint16_t*>(scales) + at);
+  const I32 di;
+  const hn::Rebind<uint8_t, F32> db;
+  const Vi scale = hn::PromoteTo(di, hn::LoadU(db, scales + at));
+  constexpr int kToFloat = 23 - 10;  // a float's fraction is that much longer, its exponent 127 - 15 larger
+  const Vi number = hn::Add(hn::ShiftLeft<kScaleByteShift + kToFloat>(scale),
+                            hn::Set(di, (kScaleByteBase << kToFloat) + ((127 - 15) << 23)));
+  return hn::BitCast(F32(), hn::IfThenZeroElse(hn::Eq(scale, hn::Zero(di)), number));
+}
+
 // exact_exp on each lane, for x <= 0 or NaN.
 HWY_INLINE Vf exact_exp(Vf x) {
   const F32 d;

@@ -54,15 +54,15 @@ void encode_rows(const EncodeSpec& spec, int n_rows, const float* rows, size_t s
     else if (mean != nullptr)
       centre_group(spec.head_dim, mean, group);
     if (format.grid == Grid::kUniform) {
-      quantise_uniformly(spec, n, group, out.scales + first, out.offsets == nullptr ? nullptr : out.offsets + first,
-                         side);
+      quantise_uniformly(spec, n, group, reinterpret_cast<uint16_t*>(out.scales) + first,
+                         out.offsets == nullptr ? nullptr : out.offsets + first, side);
     } else {
       const bool measured = spec.flips != nullptr && format.n_bands == 1;
       for (int band = 0; band < stored; band += per_scale) {
         const int begin = band_place(format, 0, band).first_dim;
         if (!measured) measure_group(begin, band_place(format, 0, band + per_scale).first_dim - begin, group, square);
         quantise_group(format, tables, spec.rule, band, band + per_scale, n, group, square,
-                       out.scales + band / per_scale * padded + first, side);
+                       out.scales + (band / per_scale * padded + first) * format.scale_bytes(), side);
       }
     }
     const GroupPlace place{static_cast<size_t>(first) / kTokens, static_cast<size_t>(padded)};

@@ -143,10 +143,18 @@ HWY_INLINE LaneInts valid_lanes(size_t lane, int n) {
   return hn::VecFromMask(di, hn::Lt(hn::Iota(di, static_cast<int32_t>(lane)), hn::Set(di, n)));
 }
 
+inline void store_scales(const uint16_t* halves, size_t first, size_t count, bool bytes, uint8_t* scales) {
+  if (!bytes) {
+    std::memcpy(scales + first * sizeof *halves, halves, count * sizeof *halves);
+    return;
+  }
+  for (size_t i = 0; i < count; ++i) scales[first + i] = scale_byte_of_half(halves[i]);
+}
+
 // Codes and scale of bands that share one, of the first n tokens (others 0). square: over these bands.
 template <class Side>
 void quantise_group(const SideFormat& format, const PositiveHalf* tables, ScaleRule rule, int first_band, int end_band,
-                    int n, const Group& group, const float* square, uint16_t* scales, Side& side) {
+                    int n, const Group& group, const float* square, uint8_t* scales, Side& side) {
   const LaneTag d;
   const int begin = band_place(format, 0, first_band).first_dim;
   const int dims = band_place(format, 0, end_band).first_dim - begin;
@@ -168,7 +176,9 @@ void quantise_group(const SideFormat& format, const PositiveHalf* tables, ScaleR
     }
     auto scale = scale_by_rule(rule, energy, sums, hn::Set(d, unit));
     scale = hn::IfThenElseZero(not_zero, hn::Min(scale, hn::Set(d, kLargestHalf)));
-    store_halves(d, hn::And(scale, hn::BitCast(d, valid)), scales + lane);
+    alignas(64) uint16_t halves[kTokens];
+    store_halves(d, hn::And(scale, hn::BitCast(d, valid)), halves);
+    store_scales(halves, lane, hn::Lanes(d), format.byte_scales, scales);
   }
 }
 

@@ -47,7 +47,7 @@ HWY_NOINLINE void expand_key_codes(const TileBand& band, const float* mean, int 
   for (int g = 0; g < groups; ++g) {
     for (int part = 0; part < kParts; ++part) {
       const int at = g * 16 + part * kLanes;
-      const Vf scale = hn::Mul(load_halves(band.scales + at), hn::Set(F32(), band.book->unit));
+      const Vf scale = hn::Mul(load_scales(band.scales, band.byte_scales, at), hn::Set(F32(), band.book->unit));
       for (int b = 0; b < n_blocks; ++b) {
         const size_t block = static_cast<size_t>(g) * n_blocks + b;
         const int dim = b * 4 * kQuads<bits>;
@@ -80,7 +80,8 @@ HWY_NOINLINE void expand_value_codes(const TileBand& band, int head_dim, int gro
   const size_t mask_step = static_cast<size_t>(chunks) * 8;
   alignas(64) float scale[kTileTokens];
   for (int t = 0; t < groups * 16; t += kLanes)
-    hn::Store(hn::Mul(load_halves(band.scales + t), hn::Set(F32(), band.book->unit)), F32(), scale + t);
+    hn::Store(hn::Mul(load_scales(band.scales, band.byte_scales, t), hn::Set(F32(), band.book->unit)), F32(),
+              scale + t);
   for (int b = 0; b < n_blocks; ++b) {
     const int token = b * 4 * kQuads<bits>;
     for (int chunk = 0; chunk < chunks; ++chunk) {

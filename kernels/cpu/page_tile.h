@@ -30,11 +30,12 @@ struct TileBand {
   int n_dims = 0;
   int first_dim = 0;
   CodePointer codes;
-  const uint16_t* scales = nullptr;  // from the tile's first token on
+  const uint8_t* scales = nullptr;  // from the tile's first token on
+  bool byte_scales = false;
   const Codebook* book = nullptr;
 };
 
-inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const uint16_t* scales, int n_tokens,
+inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const uint8_t* scales, int n_tokens,
                           int token, int index) {
   const BandPlace place = band_place(format, n_tokens, index);
   const Band& band = format.bands[index];
@@ -43,7 +44,8 @@ inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const 
   tile.n_dims = band.n_dims;
   tile.first_dim = place.first_dim;
   tile.codes = codes_at(codes + place.code_offset, n_tokens, band, token);
-  tile.scales = scales + place.scale_row * padded_tokens(n_tokens) + token;
+  tile.scales = scales + (place.scale_row * padded_tokens(n_tokens) + token) * format.scale_bytes();
+  tile.byte_scales = format.byte_scales;
   tile.book = &codebook(format.grid, band.bits);
   return tile;
 }

@@ -56,9 +56,10 @@ class PageReader {
     return band;
   }
 
-  float scale(const SideFormat& format, const uint16_t* scales, int token, int band) const {
-    const int row = band_place(format, page_.n_tokens, band).scale_row;
-    return half_to_float(scales[row * padded_ + token]);
+  float scale(const SideFormat& format, const uint8_t* scales, int token, int band) const {
+    const int at = band_place(format, page_.n_tokens, band).scale_row * padded_ + token;
+    return half_to_float(format.byte_scales ? half_of_scale_byte(scales[at])
+                                            : reinterpret_cast<const uint16_t*>(scales)[at]);
   }
 
   const PageSlice& page_;

@@ -39,6 +39,14 @@ void draw_codes(std::mt19937& random, bool key, const SideFormat& format, int n_
   }
 }
 
+void set_scale(const SideFormat& format, AlignedBuffer& scales, int index, float scale) {
+  const uint16_t half = float_to_half(scale);
+  if (format.byte_scales)
+    reinterpret_cast<uint8_t*>(scales.data())[index] = scale_byte_of_half(half);
+  else
+    halves(scales)[index] = half;
+}
+
 }  // namespace
 
 CasePage::CasePage(std::mt19937& random, int n_tokens, int head_dim, const SideFormat& k_side, const SideFormat& v_side,
@@ -60,8 +68,8 @@ CasePage::CasePage(std::mt19937& random, int n_tokens, int head_dim, const SideF
   draw_codes(random, false, v_side, n_tokens, head_dim, v);
   for (int token = 0; token < n_tokens; ++token) {
     for (int row = 0; row < kMaxBands; ++row) {
-      halves(k_scale)[row * padded + token] = float_to_half(scale(random) * (k_side.grid == Grid::kUniform ? .3F : 1));
-      halves(v_scale)[row * padded + token] = float_to_half(scale(random));
+      set_scale(k_side, k_scale, row * padded + token, scale(random) * (k_side.grid == Grid::kUniform ? .3F : 1));
+      set_scale(v_side, v_scale, row * padded + token, scale(random));
     }
     halves(k_offset)[token] = float_to_half(0.3F * normal(random));
     halves(v_offset)[token] = float_to_half(normal(random));
@@ -69,8 +77,8 @@ CasePage::CasePage(std::mt19937& random, int n_tokens, int head_dim, const SideF
   for (int dim = 0; dim < head_dim; ++dim) halves(k_mean)[dim] = float_to_half(normal(random));
   slice.k = reinterpret_cast<const uint8_t*>(k.data());
   slice.v = reinterpret_cast<const uint8_t*>(v.data());
-  if (!k_side.halves()) slice.k_scale = halves(k_scale);
-  if (!v_side.halves()) slice.v_scale = halves(v_scale);
+  if (!k_side.halves()) slice.k_scale = reinterpret_cast<const uint8_t*>(k_scale.data());
+  if (!v_side.halves()) slice.v_scale = reinterpret_cast<const uint8_t*>(v_scale.data());
   if (k_side.offsets) slice.k_offset = halves(k_offset);
   if (v_side.offsets) slice.v_offset = halves(v_offset);
   if (centred && !k_side.halves()) slice.k_mean = halves(k_mean);
@@ -79,6 +87,10 @@ CasePage::CasePage(std::mt19937& random, int n_tokens, int head_dim, const SideF
 std::vector<SideFormat> coded_formats(int head_dim) {
   SideFormat symmetric = affine_band(3, head_dim);
   symmetric.offsets = false;
+  SideFormat byte_scales = bands({{3, 16}, {2, kAllDims}}, head_dim, false);
+  byte_scales.byte_scales = true;
+  SideFormat scales_of_bands = bands({{4, 16}, {2, 32}, {0, kAllDims}}, head_dim, true);
+  scales_of_bands.byte_scales = true;
   return {one_band(4, head_dim),
           one_band(3, head_dim),
           one_band(2, head_dim),
@@ -88,7 +100,9 @@ std::vector<SideFormat> coded_formats(int head_dim) {
           bands({{4, 16}, {3, 16}, {2, 16}, {4, kAllDims}}, head_dim, true),
           affine_band(4, head_dim),
           bands({{2, 48}, {0, kAllDims}}, head_dim, false),
-          symmetric};
+          symmetric,
+          byte_scales,
+          scales_of_bands};
 }
 
 std::string name_of(const SideFormat& format) {
@@ -99,6 +113,7 @@ std::string name_of(const SideFormat& format) {
   if (format.grid == Grid::kUniform) text += "u";
   if (format.offsets) text += "o";
   if (format.scale_per_band) text += "s";
+  if (format.byte_scales) text += "b";
   return text;
 }
 

@@ -238,7 +238,7 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
 
       for (const bool keys : {true, false}) {
         std::vector<uint8_t> codes(side_bytes(n, dim, format));
-        std::vector<uint16_t> scales(static_cast<size_t>(format.n_scales() * padded_tokens(n)));
+        std::vector<uint8_t> scales(static_cast<size_t>(format.n_scales() * padded_tokens(n) * format.scale_bytes()));
         std::vector<uint16_t> offsets(static_cast<size_t>(padded_tokens(n)));
         const DeviceBuffer got_codes = up(std::vector<uint8_t>(codes.size(), 0xff));
         const DeviceBuffer got_scales = up(scales), got_offsets = up(offsets);
@@ -252,7 +252,7 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
         job.page_tokens = n;
         job.stride = dim;
         job.mean = keys ? mean_memory.as<uint16_t>() : nullptr;
-        job.out = {got_codes.as<uint8_t>(), got_scales.as<uint16_t>(),
+        job.out = {got_codes.as<uint8_t>(), got_scales.as<uint8_t>(),
                    format.offsets ? got_offsets.as<uint16_t>() : nullptr};
         // Every other format in two calls: a part in bulk, then one token at a time.
         const int bulk = turn % 2 == 0 ? n : (n + 1) / 2;
@@ -268,7 +268,7 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
           first += job.n_rows;
         }
         EXPECT_EQ(codes, down<uint8_t>(got_codes, codes.size())) << name_of(format) << " dim " << dim << " n " << n;
-        EXPECT_EQ(scales, down<uint16_t>(got_scales, scales.size())) << name_of(format) << " dim " << dim;
+        EXPECT_EQ(scales, down<uint8_t>(got_scales, scales.size())) << name_of(format) << " dim " << dim;
         EXPECT_EQ(offsets, down<uint16_t>(got_offsets, offsets.size()));
       }
     }

@@ -145,9 +145,33 @@ TEST(Layout, FormatsThatCannotBeAreNamed) {
   format = of_bands({{4, 32}, {0, 32}});
   format.scale_per_band = true;
   EXPECT_EQ(format_error(format, 64), "scales per band stand with fewer than 2 stored bands");
+  format = affine_band(2);
+  format.byte_scales = true;
+  EXPECT_EQ(format_error(format, 64), "scales of 8 bits stand without codes of the Lloyd-Max grid");
+  format = one_band(16);
+  format.byte_scales = true;
+  EXPECT_EQ(format_error(format, 64), "scales of 8 bits stand without codes of the Lloyd-Max grid");
   format = one_band(16);
   format.grid = static_cast<Grid>(2);
   EXPECT_EQ(format_error(format, 64), "grid is 2, expected 0 or 1");
+}
+
+TEST(Layout, ScaleBytesAreTheNearest) {
+  EXPECT_EQ(0, half_of_scale_byte(0));
+  for (int scale = 1; scale < 256; ++scale)
+    EXPECT_EQ(scale, scale_byte_of_half(half_of_scale_byte(static_cast<uint8_t>(scale))));
+  EXPECT_EQ(17.0F / 16 / 256, half_to_float(half_of_scale_byte(1)));
+  EXPECT_EQ(248.0F, half_to_float(half_of_scale_byte(255)));
+  int before = 0;
+  for (uint16_t half = 1; half < 0x7c00; ++half) {
+    const int scale = scale_byte_of_half(half);
+    ASSERT_GE(scale, std::max(before, 1));
+    before = scale;
+    const float value = half_to_float(half), back = half_to_float(half_of_scale_byte(static_cast<uint8_t>(scale)));
+    if (value >= 17.0F / 16 / 256 && value <= 248) {
+      ASSERT_LE(std::fabs(back - value), value / 32) << half;
+    }
+  }
 }
 
 TEST(Layout, UniformLevelsAreHalfSteps) {

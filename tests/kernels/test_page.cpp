@@ -44,10 +44,17 @@ TestPage::TestPage(std::mt19937& random, int n_tokens, int head_dim, const SideF
     }
     return codes;
   };
-  const auto draw_scales = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint16_t* {
+  const auto draw_scales = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint8_t* {
+    auto* bytes = reinterpret_cast<uint8_t*>(buffer.data());
     for (int row = 0; row < format.n_scales(); ++row)
-      for (int t = 0; t < n_tokens; ++t) halves(buffer)[row * padded + t] = float_to_half(scale(random));
-    return format.halves() ? nullptr : halves(buffer);
+      for (int t = 0; t < n_tokens; ++t) {
+        const uint16_t half = float_to_half(scale(random));
+        if (format.byte_scales)
+          bytes[row * padded + t] = scale_byte_of_half(half);
+        else
+          halves(buffer)[row * padded + t] = half;
+      }
+    return format.halves() ? nullptr : bytes;
   };
   const auto draw_offsets = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint16_t* {
     for (int t = 0; t < n_tokens; ++t) halves(buffer)[t] = float_to_half(normal(random));
@@ -78,7 +85,13 @@ std::vector<SideFormat> other_formats(int head_dim) {
   };
   SideFormat symmetric = affine_band(3);
   symmetric.offsets = false;
-  return {bands({{4, 16}, {2, 32}, {0, kAllDims}}, false),
+  const auto with_bytes = [](SideFormat format) {
+    format.byte_scales = true;
+    return format;
+  };
+  return {with_bytes(bands({{3, 16}, {2, kAllDims}}, false)),
+          with_bytes(bands({{4, 16}, {2, 32}, {0, kAllDims}}, true)),
+          bands({{4, 16}, {2, 32}, {0, kAllDims}}, false),
           bands({{3, 16}, {2, kAllDims}}, true),
           bands({{4, 16}, {3, 16}, {2, 16}, {4, kAllDims}}, false),
           bands({{2, 48}, {0, kAllDims}}, false),
@@ -97,6 +110,7 @@ std::string format_name(const SideFormat& format) {
   if (format.grid == Grid::kUniform) text += "u";
   if (format.offsets) text += "o";
   if (format.scale_per_band) text += "s";
+  if (format.byte_scales) text += "b";
   return text;
 }
 

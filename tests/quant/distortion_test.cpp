@@ -23,7 +23,7 @@ std::vector<float> coded_and_back(const EncodeSpec& spec, int n, const std::vect
   for (int first = 0; first < n; first += kMaxPageTokens) {
     const int count = std::min(kMaxPageTokens, n - first);
     std::vector<uint8_t> codes(side_bytes(count, dim, spec.format));
-    std::vector<uint16_t> scales(static_cast<size_t>(padded_tokens(count)));
+    std::vector<uint8_t> scales(static_cast<size_t>(padded_tokens(count) * spec.format.scale_bytes()));
     const size_t offset = static_cast<size_t>(first) * static_cast<size_t>(dim);
     encode_keys(spec, count, rows.data() + offset, static_cast<size_t>(dim), nullptr,
                 {codes.data(), scales.data(), nullptr});

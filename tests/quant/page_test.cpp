@@ -132,8 +132,8 @@ TEST(Page, SectionsAreAlignedInsideAndApart) {
           EXPECT_EQ((tag.flags & kFlagCentred) != 0, slice.k_mean != nullptr);
           sections[slice.k] = kernels::side_bytes(n, head_dim, slice.k_format);
           sections[slice.v] = kernels::side_bytes(n, head_dim, slice.v_format);
-          sections[slice.k_scale] = row * static_cast<size_t>(tag.k.n_scales());
-          sections[slice.v_scale] = row * static_cast<size_t>(tag.v.n_scales());
+          sections[slice.k_scale] = row / 2 * static_cast<size_t>(tag.k.n_scales() * tag.k.scale_bytes());
+          sections[slice.v_scale] = row / 2 * static_cast<size_t>(tag.v.n_scales() * tag.v.scale_bytes());
           sections[slice.k_offset] = sections[slice.v_offset] = row;
           sections[slice.k_mean] = static_cast<size_t>(head_dim) * 2;
         }
@@ -220,7 +220,7 @@ TEST(Page, ErrorsNameTheField) {
   EXPECT_THAT(error_with(6, uint16_t{128}), HasSubstr("header size is 128"));
   EXPECT_THAT(error_with(8, uint16_t{0}), HasSubstr("codec id is 0"));
   EXPECT_THAT(error_with(10, uint16_t{0}), HasSubstr("codec version is 0"));
-  EXPECT_THAT(error_with(12, uint8_t{64}), HasSubstr("form of keys is 64"));
+  EXPECT_THAT(error_with(12, uint8_t{128}), HasSubstr("form of keys is 128"));
   EXPECT_THAT(error_with(13, uint8_t{0x80}), HasSubstr("form of values is 128"));
   EXPECT_THAT(error_with(12, uint8_t{2}), HasSubstr("format of keys: grid is 2"));
   EXPECT_THAT(error_with(12, uint8_t{0x10}), HasSubstr("format of keys: scales per band"));

@@ -98,10 +98,11 @@ AlignedBuffer random_page(const CodecTag& codec, int n_tokens, int head_dim, uns
   meta.n_tokens = n_tokens;
   AlignedBuffer page(page_bytes(codec, meta.n_kv_heads, head_dim, n_tokens));
   const int padded = kernels::padded_tokens(n_tokens);
-  const auto fill = [&](bool keys, const kernels::SideFormat& format, uint8_t* codes, uint16_t* scales,
+  const auto fill = [&](bool keys, const kernels::SideFormat& format, uint8_t* codes, uint8_t* scales,
                         uint16_t* offsets) {
     for (int row = 0; row < format.n_scales(); ++row)
-      for (int t = 0; t < n_tokens; ++t) scales[row * padded + t] = static_cast<uint16_t>(random());
+      for (int t = 0; t < n_tokens * format.scale_bytes(); ++t)
+        scales[row * padded * format.scale_bytes() + t] = static_cast<uint8_t>(random());
     for (int t = 0; offsets != nullptr && t < n_tokens; ++t) offsets[t] = static_cast<uint16_t>(random());
     for (int band = 0, dim = 0; band < format.stored_bands(); ++band)
       for (const int end = dim + format.bands[band].n_dims; dim < end; ++dim)
@@ -129,8 +130,10 @@ TEST(Rest, BandsGridsAndOffsetsComeBack) {
   split.n_bands = 2;
   split.bands[1] = {2, 48};
   split.scale_per_band = true;
-  const std::vector<kernels::SideFormat> formats{bands, split, kernels::affine_band(2), kernels::affine_band(4),
-                                                 kernels::one_band(16)};
+  kernels::SideFormat bytes = split;
+  bytes.byte_scales = true;
+  const std::vector<kernels::SideFormat> formats{
+      bands, split, bytes, kernels::affine_band(2), kernels::affine_band(4), kernels::one_band(16)};
   unsigned seed = 0;
   for (const auto& k : formats)
     for (const auto& v : formats)

@@ -25,8 +25,8 @@ struct CodedMemory {
   // Codes of a tile at up to 4 bits. When the warp is done, k holds its acc: [kRows][head_dim].
   alignas(16) uint8_t k[kTile * kDims / 2];
   alignas(16) uint8_t v[kTile * kDims / 2];
-  alignas(16) uint16_t k_scale[kMaxBands][kTile];
-  alignas(16) uint16_t v_scale[kMaxBands][kTile];
+  alignas(16) uint8_t k_scale[kMaxBands][2 * kTile];  // halves or bytes
+  alignas(16) uint8_t v_scale[kMaxBands][2 * kTile];
   alignas(16) uint16_t k_offset[kTile];
   alignas(16) uint16_t v_offset[kTile];
   alignas(16) uint8_t q[kRows][kQueryStride];                    // rounded queries
@@ -51,10 +51,11 @@ RECALLD_LANE void copy_span(Warp& warp, void* to, const void* from, int n) {
 // The tile's part of one side: what lies in the page as spans becomes a side of its own with the tile's tokens.
 template <class Warp>
 RECALLD_LANE void copy_side(Warp& warp, const SideFormat& format, int page_tokens, int token, int n_tokens,
-                            const uint8_t* codes, const uint16_t* scales, const uint16_t* offsets, uint8_t* to_codes,
-                            uint16_t (*to_scales)[kTile], uint16_t* to_offsets) {
+                            const uint8_t* codes, const uint8_t* scales, const uint16_t* offsets, uint8_t* to_codes,
+                            uint8_t (*to_scales)[2 * kTile], uint16_t* to_offsets) {
   const int padded = padded_tokens(n_tokens);
   const size_t page_padded = static_cast<size_t>(padded_tokens(page_tokens));
+  const int scale_bytes = format.scale_bytes();
   size_t from = 0;
   int to = 0;
   for (int band = 0; band < format.stored_bands(); ++band) {
@@ -67,8 +68,21 @@ RECALLD_LANE void copy_side(Warp& warp, const SideFormat& format, int page_token
     }
   }
   for (int row = 0; row < format.n_scales(); ++row)
-    copy_span(warp, to_scales[row], scales + row * page_padded + token, 2 * padded);
+    copy_span(warp, to_scales[row], scales + (row * page_padded + token) * scale_bytes, padded * scale_bytes);
   if (offsets != nullptr) copy_span(warp, to_offsets, offsets + token, 2 * padded);
+}
+
+// Four scales of a tile, from token `first`, a multiple of 4.
+RECALLD_LANE void load_four_scales(const uint8_t* scales, bool bytes, int first, float (&to)[4]) {
+  if (bytes) {
+    const auto four = load<uint32_t>(scales + first);
+    RECALLD_UNROLL
+    for (int i = 0; i < 4; ++i) to[i] = half_value(half_of_scale_byte(static_cast<uint8_t>(four >> 8 * i)));
+  } else {
+    const auto four = load<Words2>(scales + 2 * first);
+    RECALLD_UNROLL
+    for (int i = 0; i < 4; ++i) to[i] = half_value(static_cast<uint16_t>(four.word[i / 2] >> i % 2 * 16));
+  }
 }
 
 RECALLD_LANE int tile_tokens(const PageSlice& page, int token) {
@@ -182,7 +196,7 @@ RECALLD_LANE void score_mean(Warp& warp, const AttendArgs& args, int problem, in
 // Adds a band's part to the scores of 32 tokens, those from 32 half on.
 template <int bits, int kChunks, class Warp>
 RECALLD_LANE void score_band(Warp& warp, const LevelTable& table, const uint8_t* codes, int padded, int n_dims,
-                             int first_dim, int half, int band, int scale_row, CodedMemory<kChunks>& memory,
+                             int first_dim, int half, const SideFormat& format, int band, CodedMemory<kChunks>& memory,
                              float (&score)[4][2]) {
   constexpr int kPlaces = bits == 4 ? 8 : 16;
   const int group = warp.lane() / 4, part = warp.lane() % 4;
@@ -214,10 +228,11 @@ RECALLD_LANE void score_band(Warp& warp, const LevelTable& table, const uint8_t*
       for (uint32_t& b : product) b = exists ? b : 0;
     multiply_block<bits, false>(warp, words, masks, table, factor, sums);
   }
-  const auto scales = load<Words2>(&memory.k_scale[scale_row][32 * half + 4 * group]);
+  float scales[4];
+  load_four_scales(memory.k_scale[format.scale_per_band ? band : 0], format.byte_scales, 32 * half + 4 * group, scales);
   RECALLD_UNROLL
   for (int token = 0; token < 4; ++token) {
-    const float scale = half_value(static_cast<uint16_t>(scales.word[token / 2] >> token % 2 * 16));
+    const float scale = scales[token];
     RECALLD_UNROLL
     for (int column = 0; column < 2; ++column)
       score[token][column] +=
@@ -245,17 +260,16 @@ RECALLD_LANE void score_tile(Warp& warp, const AttendArgs& args, const PageSlice
   RECALLD_NO_UNROLL
   for (int band = 0; band < page.k_format.stored_bands(); ++band) {
     const int n_dims = page.k_format.bands[band].n_dims, bits = page.k_format.bands[band].bits;
-    const int scale_row = page.k_format.scale_per_band ? band : 0;
     const LevelTable table = args.levels.at(page.k_format.grid, bits);
     RECALLD_UNROLL
     for (int half = 0; half < 2; ++half) {
       if (half * 32 >= padded) break;
       if (bits == 4)
-        score_band<4>(warp, table, codes, padded, n_dims, first_dim, half, band, scale_row, memory, score[half]);
+        score_band<4>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory, score[half]);
       else if (bits == 3)
-        score_band<3>(warp, table, codes, padded, n_dims, first_dim, half, band, scale_row, memory, score[half]);
+        score_band<3>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory, score[half]);
       else
-        score_band<2>(warp, table, codes, padded, n_dims, first_dim, half, band, scale_row, memory, score[half]);
+        score_band<2>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory, score[half]);
     }
     codes += padded * n_dims * bits / 8;
     first_dim += n_dims;
@@ -317,12 +331,8 @@ RECALLD_LANE void round_weights(Warp& warp, const PageSlice& page, const float (
   for (int row = 0; row < page.v_format.n_scales(); ++row) {
     float scale[2][4];
     RECALLD_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const auto scales = load<Words2>(&memory.v_scale[row][32 * half + 4 * group]);
-      RECALLD_UNROLL
-      for (int token = 0; token < 4; ++token)
-        scale[half][token] = half_value(static_cast<uint16_t>(scales.word[token / 2] >> token % 2 * 16));
-    }
+    for (int half = 0; half < 2; ++half)
+      load_four_scales(memory.v_scale[row], page.v_format.byte_scales, 32 * half + 4 * group, scale[half]);
     RECALLD_UNROLL
     for (int column = 0; column < 2; ++column) {
       float weight[2][4], largest = 0;

@@ -42,7 +42,7 @@ struct EncodeJob {
   int64_t stride = 0;           // floats between rows
   const uint16_t* mean = nullptr;
   uint8_t* codes = nullptr;
-  uint16_t* scales = nullptr;
+  uint8_t* scales = nullptr;
   uint16_t* offsets = nullptr;
   int32_t page_tokens = 0;
   int32_t first = 0;
@@ -225,6 +225,13 @@ RECALLD_LANE void pack_values(Warp& warp, const Band& band, int first_dim, int p
   }
 }
 
+RECALLD_LANE void store_scale(const SideFormat& format, uint8_t* scales, int index, uint16_t half) {
+  if (format.byte_scales)
+    scales[index] = scale_byte_of_half(half);
+  else
+    reinterpret_cast<uint16_t*>(scales)[index] = half;
+}
+
 // Encodes the job's tokens in stripe `stripe` of its page.
 template <int kChunks, class Warp>
 RECALLD_LANE void encode_stripe(Warp& warp, const EncodeArgs& args, const EncodeJob& job, int stripe,
@@ -264,13 +271,14 @@ RECALLD_LANE void encode_stripe(Warp& warp, const EncodeArgs& args, const Encode
   const bool writes = token >= job.first && token < padded;
   if (side.format.grid == Grid::kUniform) {
     const ScaleOffset coded = exists ? code_uniformly(side, head_dim, lane, memory) : ScaleOffset();
-    if (writes) job.scales[token] = coded.scale;
+    if (writes) store_scale(side.format, job.scales, token, coded.scale);
     if (writes && job.offsets != nullptr) job.offsets[token] = coded.offset;
   } else {
     const int step = side.format.scale_per_band ? 1 : side.format.stored_bands();
     for (int band = 0; band < side.format.stored_bands(); band += step) {
       const float scale = exists ? code_bands(args, side, band, band + step, lane, memory) : 0.0F;
-      if (writes) job.scales[band / step * padded + token] = half_bits(smaller(scale, kLargestHalf));
+      if (writes)
+        store_scale(side.format, job.scales, band / step * padded + token, half_bits(smaller(scale, kLargestHalf)));
     }
   }
   warp.sync();

@@ -32,9 +32,11 @@ RECALLD_LANE float level_number(const LevelTable& table, int bits, uint32_t code
 // One band of a side, words [first, first + step, ...): store(token of the tile, dim of the side, scale * unit *
 // level). token: the tile's first; n: its tokens; codes: the band's in the page.
 template <bool key, class Store>
-RECALLD_LANE void expand_band(const LevelTable& table, const Band& band, int first_dim, int page_padded, int token,
-                              int n, const uint8_t* codes, const uint16_t* scales, int first, int step,
-                              const Store& store) {
+RECALLD_LANE void expand_band(const LevelTable& table, const SideFormat& format, int index_of_band, int first_dim,
+                              int page_padded, int token, int n, const uint8_t* codes, const uint8_t* scales, int first,
+                              int step, const Store& store) {
+  const Band& band = format.bands[index_of_band];
+  const int first_scale = (format.scale_per_band ? index_of_band * page_padded : 0) + token;
   const int bits = band.bits, n_dims = band.n_dims, width = bits == 4 ? 4 : 2, places = 32 / width;
   const int n_words = padded_tokens(n) * n_dims / places;
   const uint8_t* low = codes + static_cast<size_t>(token) * n_dims * width / 8;
@@ -57,7 +59,7 @@ RECALLD_LANE void expand_band(const LevelTable& table, const Band& band, int fir
       }
       if (at_token >= n) continue;
       store(at_token, first_dim + at_dim,
-            half_value(scales[token + at_token]) * table.unit * level_number(table, bits, code));
+            scale_number(format, scales, first_scale + at_token) * table.unit * level_number(table, bits, code));
     }
   }
 }
@@ -80,9 +82,8 @@ RECALLD_LANE void expand_tile(const LevelTables& levels, const PageSlice& page, 
   int first_dim = 0;
   for (int band = 0; band < page.k_format.stored_bands(); ++band) {
     const Band& at = page.k_format.bands[band];
-    expand_band<true>(levels.at(page.k_format.grid, at.bits), at, first_dim, padded, token, n, codes,
-                      page.k_scale + (page.k_format.scale_per_band ? band * padded : 0), thread, n_threads,
-                      [&](int t, int dim, float number) {
+    expand_band<true>(levels.at(page.k_format.grid, at.bits), page.k_format, band, first_dim, padded, token, n, codes,
+                      page.k_scale, thread, n_threads, [&](int t, int dim, float number) {
                         if (page.k_offset != nullptr) number += half_value(page.k_offset[token + t]);
                         if (page.k_mean != nullptr) number += half_value(page.k_mean[dim]);
                         tile.k[t][dim] = half_bits(safe_number(number));
@@ -94,9 +95,8 @@ RECALLD_LANE void expand_tile(const LevelTables& levels, const PageSlice& page, 
   first_dim = 0;
   for (int band = 0; band < page.v_format.stored_bands(); ++band) {
     const Band& at = page.v_format.bands[band];
-    expand_band<false>(levels.at(page.v_format.grid, at.bits), at, first_dim, padded, token, n, codes,
-                       page.v_scale + (page.v_format.scale_per_band ? band * padded : 0), thread, n_threads,
-                       [&](int t, int dim, float number) {
+    expand_band<false>(levels.at(page.v_format.grid, at.bits), page.v_format, band, first_dim, padded, token, n, codes,
+                       page.v_scale, thread, n_threads, [&](int t, int dim, float number) {
                          if (page.v_offset != nullptr) number += half_value(page.v_offset[token + t]);
                          tile.v[dim][t] = half_bits(safe_number(number));
                        });

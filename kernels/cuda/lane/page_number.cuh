@@ -28,10 +28,15 @@ RECALLD_LANE int level_of(const LevelTable& table, int bits, int code) {
   return bits == 4 && code < 8 ? -level : level;
 }
 
+RECALLD_LANE float scale_number(const SideFormat& format, const uint8_t* scales, int index) {
+  return half_value(format.byte_scales ? half_of_scale_byte(scales[index])
+                                       : reinterpret_cast<const uint16_t*>(scales)[index]);
+}
+
 // scale * unit * level of a coded side; 0 for dims that are not stored.
 template <bool key>
 RECALLD_LANE float coded_number(const LevelTables& levels, const SideFormat& format, int n_tokens, const uint8_t* codes,
-                                const uint16_t* scales, int token, int dim) {
+                                const uint8_t* scales, int token, int dim) {
   const int padded = padded_tokens(n_tokens);
   int band = 0, first = 0;
   while (dim >= first + format.bands[band].n_dims) {
@@ -42,7 +47,7 @@ RECALLD_LANE float coded_number(const LevelTables& levels, const SideFormat& for
   const int bits = format.bands[band].bits;
   const LevelTable& table = levels.at(format.grid, bits);
   const int code = code_at<key>(codes, padded, format.bands[band].n_dims, bits, token, dim - first);
-  const float scale = half_value(scales[(format.scale_per_band ? band : 0) * padded + token]);
+  const float scale = scale_number(format, scales, (format.scale_per_band ? band : 0) * padded + token);
   return scale * table.unit * static_cast<float>(level_of(table, bits, code));
 }
 

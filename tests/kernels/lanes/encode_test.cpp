@@ -14,12 +14,12 @@ constexpr int kHeadDims[] = {64, 80, 96, 128, 256};
 const SignFlips kFlips = sign_flips(42);
 
 struct Side {
-  std::vector<uint8_t> codes;
-  std::vector<uint16_t> scales, offsets;
+  std::vector<uint8_t> codes, scales;
+  std::vector<uint16_t> offsets;
 
   Side(int n, int head_dim, const SideFormat& format, uint8_t fill)
       : codes(side_bytes(n, head_dim, format), fill),
-        scales(static_cast<size_t>(format.n_scales() * padded_tokens(n)), fill),
+        scales(static_cast<size_t>(format.n_scales() * padded_tokens(n) * format.scale_bytes()), fill),
         offsets(format.offsets ? static_cast<size_t>(padded_tokens(n)) : 0, fill) {}
   CodedSide out() { return {codes.data(), scales.data(), offsets.empty() ? nullptr : offsets.data()}; }
   bool operator==(const Side&) const = default;
