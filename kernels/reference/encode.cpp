@@ -115,7 +115,8 @@ void encode(SetCode set_code, const EncodeSpec& spec, int n_rows, const float* r
             const CodedSide& out) {
   const int padded = padded_tokens(n_rows), n_scales = spec.format.n_scales();
   std::memset(out.codes, 0, side_bytes(n_rows, spec.head_dim, spec.format));
-  std::memset(out.scales, 0, static_cast<size_t>(n_scales * padded * spec.format.scale_bytes()));
+  const auto scale_row = static_cast<size_t>(padded) * static_cast<size_t>(spec.format.scale_bytes());
+  std::memset(out.scales, 0, static_cast<size_t>(n_scales) * scale_row);
   if (out.offsets != nullptr) std::fill_n(out.offsets, padded, static_cast<uint16_t>(0));
   for (int token = 0; token < n_rows; ++token) {
     const CodedRow row = encode_row(spec, rows + static_cast<size_t>(token) * stride, mean);
