@@ -78,7 +78,6 @@ class EngineLoop {
   void admit();
   Status start_answer(ChatJob& job);
   // The job stays whole: where memory is short it is tried again.
-  // The job stays whole: where memory is short it is tried again.
   Result<Answer::Prompt> prompt_for(const ChatJob& job, SessionMemory& memory);
   // False when nothing was being prepared or read for an answer.
   bool prefill_one();

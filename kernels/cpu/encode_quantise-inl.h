@@ -6,6 +6,8 @@
 #define RECALLD_KERNELS_CPU_ENCODE_QUANTISE_INL_H_
 #endif
 
+#include <cstring>
+
 #include "kernels/cpu/encode_pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -143,12 +145,13 @@ HWY_INLINE LaneInts valid_lanes(size_t lane, int n) {
   return hn::VecFromMask(di, hn::Lt(hn::Iota(di, static_cast<int32_t>(lane)), hn::Set(di, n)));
 }
 
-inline void store_scales(const uint16_t* halves, size_t first, size_t count, bool bytes, uint8_t* scales) {
+// Scales of a token group, as the format keeps them.
+inline void store_scales(const uint16_t (&halves)[kTokens], bool bytes, uint8_t* scales) {
   if (!bytes) {
-    std::memcpy(scales + first * sizeof *halves, halves, count * sizeof *halves);
+    std::memcpy(scales, halves, sizeof halves);
     return;
   }
-  for (size_t i = 0; i < count; ++i) scales[first + i] = scale_byte_of_half(halves[i]);
+  for (size_t i = 0; i < kTokens; ++i) scales[i] = scale_byte_of_half(halves[i]);
 }
 
 // Codes and scale of bands that share one, of the first n tokens (others 0). square: over these bands.
@@ -159,6 +162,7 @@ void quantise_group(const SideFormat& format, const PositiveHalf* tables, ScaleR
   const int begin = band_place(format, 0, first_band).first_dim;
   const int dims = band_place(format, 0, end_band).first_dim - begin;
   const float unit = tables[first_band].unit;
+  alignas(64) uint16_t halves[kTokens];
   for (size_t lane = 0; lane < kTokens; lane += hn::Lanes(d)) {
     const auto valid = valid_lanes(lane, n);
     const auto energy = hn::Load(d, square + lane);
@@ -176,10 +180,9 @@ void quantise_group(const SideFormat& format, const PositiveHalf* tables, ScaleR
     }
     auto scale = scale_by_rule(rule, energy, sums, hn::Set(d, unit));
     scale = hn::IfThenElseZero(not_zero, hn::Min(scale, hn::Set(d, kLargestHalf)));
-    alignas(64) uint16_t halves[kTokens];
-    store_halves(d, hn::And(scale, hn::BitCast(d, valid)), halves);
-    store_scales(halves, lane, hn::Lanes(d), format.byte_scales, scales);
+    store_halves(d, hn::And(scale, hn::BitCast(d, valid)), halves + lane);
   }
+  store_scales(halves, format.byte_scales, scales);
 }
 
 // The number of some rank among the sizes of each lane's dims: the largest that has at most `rank` numbers below it,
