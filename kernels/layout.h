@@ -132,6 +132,26 @@ constexpr size_t side_bytes(int n_tokens, int n_dims, int bits) {
   return static_cast<size_t>(padded_tokens(n_tokens)) * static_cast<size_t>(n_dims) * static_cast<size_t>(bits) / 8;
 }
 
+// Bytes of all scales of one side of one head.
+constexpr size_t scales_bytes(const SideFormat& format, int n_tokens) {
+  return static_cast<size_t>(padded_tokens(n_tokens)) * static_cast<size_t>(format.n_scales()) *
+         static_cast<size_t>(format.scale_bytes());
+}
+
+// One scale, as a half. index: row * padded + token, the row being BandPlace::scale_row.
+constexpr uint16_t get_scale(const SideFormat& format, const uint8_t* scales, size_t index) {
+  if (format.byte_scales) return half_of_scale_byte(scales[index]);
+  return static_cast<uint16_t>(scales[2 * index] | scales[2 * index + 1] << 8);
+}
+constexpr void set_scale(const SideFormat& format, uint8_t* scales, size_t index, uint16_t half) {
+  if (format.byte_scales) {
+    scales[index] = scale_byte_of_half(half);
+    return;
+  }
+  scales[2 * index] = static_cast<uint8_t>(half);
+  scales[2 * index + 1] = static_cast<uint8_t>(half >> 8);
+}
+
 // Where a band lies in its side.
 struct BandPlace {
   int first_dim = 0;

@@ -72,8 +72,8 @@ struct PageLayout {
       : k_format(kernels::resolve(codec.k, head_dim)), v_format(kernels::resolve(codec.v, head_dim)) {
     const auto heads = static_cast<size_t>(n_kv_heads);
     const auto padded = static_cast<size_t>(kernels::padded_tokens(n_tokens));
-    k_scales = padded * static_cast<size_t>(k_format.n_scales()) * static_cast<size_t>(k_format.scale_bytes());
-    v_scales = padded * static_cast<size_t>(v_format.n_scales()) * static_cast<size_t>(v_format.scale_bytes());
+    k_scales = kernels::scales_bytes(k_format, n_tokens);
+    v_scales = kernels::scales_bytes(v_format, n_tokens);
     k_offsets = k_format.offsets ? padded * sizeof(uint16_t) : 0;
     v_offsets = v_format.offsets ? padded * sizeof(uint16_t) : 0;
     mean = (codec.flags & kFlagCentred) != 0 ? static_cast<size_t>(head_dim) * sizeof(uint16_t) : 0;

@@ -115,18 +115,12 @@ void encode(SetCode set_code, const EncodeSpec& spec, int n_rows, const float* r
             const CodedSide& out) {
   const int padded = padded_tokens(n_rows), n_scales = spec.format.n_scales();
   std::memset(out.codes, 0, side_bytes(n_rows, spec.head_dim, spec.format));
-  const auto scale_row = static_cast<size_t>(padded) * static_cast<size_t>(spec.format.scale_bytes());
-  std::memset(out.scales, 0, static_cast<size_t>(n_scales) * scale_row);
+  std::memset(out.scales, 0, scales_bytes(spec.format, n_rows));
   if (out.offsets != nullptr) std::fill_n(out.offsets, padded, static_cast<uint16_t>(0));
   for (int token = 0; token < n_rows; ++token) {
     const CodedRow row = encode_row(spec, rows + static_cast<size_t>(token) * stride, mean);
-    for (int i = 0; i < n_scales; ++i) {
-      const int at = i * padded + token;
-      if (spec.format.byte_scales)
-        out.scales[at] = scale_byte_of_half(row.scales[i]);
-      else
-        reinterpret_cast<uint16_t*>(out.scales)[at] = row.scales[i];
-    }
+    for (int i = 0; i < n_scales; ++i)
+      set_scale(spec.format, out.scales, static_cast<size_t>(i * padded + token), row.scales[i]);
     if (out.offsets != nullptr) out.offsets[token] = row.offset;
     for (int dim = 0; dim < stored_dims(spec.format); ++dim)
       set_code(out.codes, padded, spec.format, token, dim, row.codes[dim]);

@@ -58,8 +58,7 @@ class PageReader {
 
   float scale(const SideFormat& format, const uint8_t* scales, int token, int band) const {
     const int at = band_place(format, page_.n_tokens, band).scale_row * padded_ + token;
-    return half_to_float(format.byte_scales ? half_of_scale_byte(scales[at])
-                                            : reinterpret_cast<const uint16_t*>(scales)[at]);
+    return half_to_float(get_scale(format, scales, static_cast<size_t>(at)));
   }
 
   const PageSlice& page_;

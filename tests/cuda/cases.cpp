@@ -40,11 +40,8 @@ void draw_codes(std::mt19937& random, bool key, const SideFormat& format, int n_
 }
 
 void set_scale(const SideFormat& format, AlignedBuffer& scales, int index, float scale) {
-  const uint16_t half = float_to_half(scale);
-  if (format.byte_scales)
-    reinterpret_cast<uint8_t*>(scales.data())[index] = scale_byte_of_half(half);
-  else
-    halves(scales)[index] = half;
+  kernels::set_scale(format, reinterpret_cast<uint8_t*>(scales.data()), static_cast<size_t>(index),
+                     float_to_half(scale));
 }
 
 }  // namespace

@@ -20,10 +20,8 @@ Result<DevicePage> upload_page(Stream& stream, const PageSlice& page, int head_d
   const auto padded = static_cast<size_t>(padded_tokens(page.n_tokens));
   const Section k = append(page.k, side_bytes(page.n_tokens, head_dim, page.k_format));
   const Section v = append(page.v, side_bytes(page.n_tokens, head_dim, page.v_format));
-  const Section k_scale =
-      append(page.k_scale, padded * static_cast<size_t>(page.k_format.n_scales() * page.k_format.scale_bytes()));
-  const Section v_scale =
-      append(page.v_scale, padded * static_cast<size_t>(page.v_format.n_scales() * page.v_format.scale_bytes()));
+  const Section k_scale = append(page.k_scale, scales_bytes(page.k_format, page.n_tokens));
+  const Section v_scale = append(page.v_scale, scales_bytes(page.v_format, page.n_tokens));
   const Section k_offset = append(page.k_offset, 2 * padded);
   const Section v_offset = append(page.v_offset, 2 * padded);
   const Section k_mean = append(page.k_mean, 2 * static_cast<size_t>(head_dim));

@@ -238,7 +238,7 @@ TEST_F(OnDevice, EncodingIsTheReferencesToTheBit) {
 
       for (const bool keys : {true, false}) {
         std::vector<uint8_t> codes(side_bytes(n, dim, format));
-        std::vector<uint8_t> scales(static_cast<size_t>(format.n_scales() * padded_tokens(n) * format.scale_bytes()));
+        std::vector<uint8_t> scales(scales_bytes(format, n));
         std::vector<uint16_t> offsets(static_cast<size_t>(padded_tokens(n)));
         const DeviceBuffer got_codes = up(std::vector<uint8_t>(codes.size(), 0xff));
         const DeviceBuffer got_scales = up(scales), got_offsets = up(offsets);

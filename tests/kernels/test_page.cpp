@@ -47,13 +47,8 @@ TestPage::TestPage(std::mt19937& random, int n_tokens, int head_dim, const SideF
   const auto draw_scales = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint8_t* {
     auto* bytes = reinterpret_cast<uint8_t*>(buffer.data());
     for (int row = 0; row < format.n_scales(); ++row)
-      for (int t = 0; t < n_tokens; ++t) {
-        const uint16_t half = float_to_half(scale(random));
-        if (format.byte_scales)
-          bytes[row * padded + t] = scale_byte_of_half(half);
-        else
-          halves(buffer)[row * padded + t] = half;
-      }
+      for (int t = 0; t < n_tokens; ++t)
+        set_scale(format, bytes, static_cast<size_t>(row * padded + t), float_to_half(scale(random)));
     return format.halves() ? nullptr : bytes;
   };
   const auto draw_offsets = [&](const SideFormat& format, AlignedBuffer& buffer) -> const uint16_t* {

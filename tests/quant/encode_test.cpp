@@ -27,7 +27,7 @@ struct Side {
   // Filled with ones, so that a byte left unwritten shows.
   Side(int n, int head_dim, const SideFormat& format)
       : codes(side_bytes(n, head_dim, format), 0xff),
-        scales(static_cast<size_t>(padded_tokens(n) * format.n_scales() * format.scale_bytes()), 0xff),
+        scales(scales_bytes(format, n), 0xff),
         offsets(format.offsets ? static_cast<size_t>(padded_tokens(n)) : 0, 0xffff) {}
   bool operator==(const Side&) const = default;
   uint16_t half_scale(int index) const { return reinterpret_cast<const uint16_t*>(scales.data())[index]; }

@@ -74,13 +74,13 @@ TEST(Rest, EveryCodecsPagesComeBackToTheBit) {
       bool coded = false;
       const AlignedBuffer chunk = make_chunk({name}, {.n_tokens = tokens, .n_layers = 3});
       const auto encoded = round_trip(chunk, &coded);
-      if (tokens >= 7) EXPECT_TRUE(coded) << name << " " << tokens;
+      EXPECT_TRUE(coded || tokens < 7) << name << " " << tokens;
       EXPECT_LE(encoded.size(), chunk.size() + 40) << name;
     }
 }
 
 TEST(Rest, EveryHeadDimComesBack) {
-  for (const std::string& name : {"none16", "turboquant-4", "turboquant-k3v2"})
+  for (const std::string name : {"none16", "turboquant-4", "turboquant-k3v2"})
     for (const int dims : {16, 48, 80, 96, 128, 256})
       round_trip(make_chunk({name}, {.head_dim = dims, .n_kv_heads = 1}));
 }

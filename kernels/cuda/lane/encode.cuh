@@ -225,6 +225,7 @@ RECALLD_LANE void pack_values(Warp& warp, const Band& band, int first_dim, int p
   }
 }
 
+// As set_scale(), in one store.
 RECALLD_LANE void store_scale(const SideFormat& format, uint8_t* scales, int index, uint16_t half) {
   if (format.byte_scales)
     scales[index] = scale_byte_of_half(half);

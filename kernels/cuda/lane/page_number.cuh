@@ -28,6 +28,7 @@ RECALLD_LANE int level_of(const LevelTable& table, int bits, int code) {
   return bits == 4 && code < 8 ? -level : level;
 }
 
+// As get_scale(), in one load.
 RECALLD_LANE float scale_number(const SideFormat& format, const uint8_t* scales, int index) {
   return half_value(format.byte_scales ? half_of_scale_byte(scales[index])
                                        : reinterpret_cast<const uint16_t*>(scales)[index]);
