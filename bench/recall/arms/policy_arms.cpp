@@ -28,9 +28,15 @@ class PolicyArm final : public Arm {
     history_ = context.history;
     shape_ = &context.engine->model().cache_shape();
     RECALLD_ASSIGN_OR_RETURN(const auto policy, episodes::make_policy(name_, *context.tokenizer));
-    const episodes::PrefillOptions options{.budget = budget_, .block_tokens = kBlockTokens};
-    RECALLD_ASSIGN_OR_RETURN(
-        cache_, episodes::evicting_prefill(*context.engine, context.pool, history_->tokens, *policy, options));
+    episodes::PrefillOptions options{.budget = budget_, .block_tokens = kBlockTokens};
+    auto cache = episodes::evicting_prefill(*context.engine, context.pool, history_->tokens, *policy, options);
+    if (cache.status().code() == StatusCode::kTooLarge) {
+      // KVzip reads each block again after it: with the history's last block the window may be a little too short.
+      options.block_tokens = kBlockTokens / 2;
+      cache = episodes::evicting_prefill(*context.engine, context.pool, history_->tokens, *policy, options);
+    }
+    RECALLD_RETURN_IF_ERROR(cache.status());
+    cache_ = std::move(cache).value();
     return BuildCost{cache_.build_tokens, cache_.bytes(), seconds_since(started)};
   }
 
