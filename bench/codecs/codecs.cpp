@@ -5,9 +5,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "bench/codecs/kernel_times.h"
 #include "bench/codecs/quality.h"
+#include "bench/codecs/references.h"
 #include "bench/report.h"
 #include "daemon/calibration_texts.h"
 #include "episodes/calibration/calibrate.h"
@@ -22,26 +24,30 @@ struct Settings {
   QualitySettings quality;
   KernelShape kernels;
   std::string text = "data/sample_prose.txt";
-  // What calibrated codecs are made from, when no file of a calibration is given: never the text that is read.
+  // What calibrated codecs and Palu's bases are made from, when no file of a calibration is given: never the text that
+  // is read.
   std::string calibration;
   std::vector<std::string> calibration_texts = {"data/sample_conversation.ndjson", "data/sample_mixed.txt"};
   int tokens = 4048;
-  std::vector<std::string> codecs = {
-      "none16",       "turboquant-4",    "turboquant-4-plain", "turboquant-k4v3", "turboquant-k4v2",
-      "turboquant-3", "turboquant-k3v2", "turboquant-2",       "turboquant-3.5",  "turboquant-2.5",
-      "calibrated-4", "calibrated-3",    "calibrated-2.5",     "calibrated-2",    "oscar-2",
-      "kivi-4",       "kivi-2"};
+  std::vector<std::string> codecs = {"none16",          "turboquant-4",    "turboquant-4-plain",
+                                     "turboquant-k4v3", "turboquant-k4v2", "turboquant-3",
+                                     "turboquant-k3v2", "turboquant-2",    "turboquant-3.5",
+                                     "turboquant-2.5",  "calibrated-4",    "calibrated-3",
+                                     "calibrated-2.5",  "calibrated-2",    "oscar-2",
+                                     "kivi-4",          "kivi-2",          "gear-4",
+                                     "gear-2",          "palu-30",         "palu-50",
+                                     "palu-50-4",       "kvmerger-50"};
   std::string suffix;  // of figure names
   bool no_quality = false, no_times = false;
 };
 
-// "turboquant-k4v3-plain" is tq_k4v3_plain in figure names, "turboquant-4" tq4.
+// "turboquant-k4v3-plain" is tq_k4v3_plain in figure names, "turboquant-4" tq4, "palu-50-4" palu50_4.
 std::string figure_name(const std::string& codec) {
   const std::string prefix = "turboquant-", calibrated = "calibrated-";
   if (codec.starts_with(calibrated) || !codec.starts_with(prefix)) {
     std::string name = codec.starts_with(calibrated) ? "cal" + codec.substr(calibrated.size()) : codec;
-    std::erase(name, '-');
-    std::ranges::replace(name, '.', '_');
+    if (const size_t dash = name.find('-'); dash != std::string::npos) name.erase(dash, 1);
+    for (const char separator : {'-', '.'}) std::ranges::replace(name, separator, '_');
     return name;
   }
   std::string rest = codec.substr(prefix.size());
@@ -58,6 +64,26 @@ std::vector<int32_t> read_tokens(const runtime::Tokenizer& tokenizer, const std:
   return tokens;
 }
 
+std::vector<std::vector<int32_t>> read_calibration_texts(const runtime::Tokenizer& tokenizer,
+                                                         const Settings& settings) {
+  std::vector<std::vector<int32_t>> texts;
+  for (const std::string& path : settings.calibration_texts) texts.push_back(read_tokens(tokenizer, path));
+  return texts;
+}
+
+// Empty when no codec needs them.
+std::optional<PaluBases> palu_bases_of(const std::shared_ptr<const runtime::Model>& model,
+                                       const runtime::Tokenizer& tokenizer, const Settings& settings) {
+  if (std::ranges::none_of(settings.codecs, needs_palu_bases)) return std::nullopt;
+  auto engine = runtime::Engine::create(model, {});
+  if (!engine.ok()) throw std::runtime_error(engine.status().message());
+  auto bases = measure_palu_bases(**engine, read_calibration_texts(tokenizer, settings),
+                                  [](size_t read) { std::fprintf(stderr, "\rmeasuring bases: %zu tokens", read); });
+  std::fputc('\n', stderr);
+  if (!bases.ok()) throw std::runtime_error(bases.status().message());
+  return std::move(bases).value();
+}
+
 // Null when no codec needs one.
 std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<const runtime::Model>& model,
                                                          const runtime::Tokenizer& tokenizer,
@@ -70,12 +96,9 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
   } else {
     auto engine = runtime::Engine::create(model, {});
     if (!engine.ok()) throw std::runtime_error(engine.status().message());
-    std::vector<std::vector<int32_t>> texts;
+    const std::vector<std::vector<int32_t>> texts = read_calibration_texts(tokenizer, settings);
     std::string names;
-    for (const std::string& path : settings.calibration_texts) {
-      texts.push_back(read_tokens(tokenizer, path));
-      names += (names.empty() ? "" : ", ") + path;
-    }
+    for (const std::string& path : settings.calibration_texts) names += (names.empty() ? "" : ", ") + path;
     calibration = episodes::calibrate(**engine, texts, names, {}, [](double done, const std::string& doing) {
       std::fprintf(stderr, "\rcalibrating: %3.0f %% %-24s", 100 * done, doing.c_str());
     });
@@ -108,7 +131,9 @@ void add_quality(const Settings& settings, Report& report) {
   const std::vector<int32_t> tokens = tokens_of(**model, tokenizer, settings);
   report.add("tokens", static_cast<double>(tokens.size()), "tokens");
   const auto calibration = calibration_of(*model, tokenizer, settings);
-  for (const Quality& quality : measure_quality(settings.quality, *model, tokens, settings.codecs, calibration.get())) {
+  const std::optional<PaluBases> palu = palu_bases_of(*model, tokenizer, settings);
+  const Measured measured{calibration.get(), palu ? &*palu : nullptr};
+  for (const Quality& quality : measure_quality(settings.quality, *model, tokens, settings.codecs, measured)) {
     const std::string name = figure_name(quality.name) + settings.suffix;
     report.add("bits_" + name, quality.bits, "bits/number");
     report.add("bits_reading_" + name, quality.bits_reading, "bits/number");

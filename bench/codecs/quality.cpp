@@ -6,7 +6,8 @@
 #include <functional>
 #include <stdexcept>
 
-#include "bench/codecs/kivi.h"
+#include "bench/codecs/reference_codec.h"
+#include "bench/codecs/references.h"
 #include "bench/codecs/stock_cache.h"
 #include "cache/memory_pool.h"
 #include "cache/sequence.h"
@@ -20,9 +21,9 @@ void must(const Status& status) {
 }
 
 std::vector<std::shared_ptr<const quant::Codec>> codecs_of(const std::string& name, size_t n_layers,
-                                                           const quant::Calibration* calibration) {
-  if (auto kivi = make_kivi(name); kivi != nullptr) return std::vector(n_layers, std::move(kivi));
-  auto codecs = quant::make_codecs(name, n_layers, calibration);
+                                                           const Measured& measured) {
+  auto codecs = is_reference(name) ? make_references(name, n_layers, measured.palu)
+                                   : quant::make_codecs(name, n_layers, measured.calibration);
   must(codecs.status());
   return std::move(codecs).value();
 }
@@ -31,11 +32,11 @@ std::vector<std::shared_ptr<const quant::Codec>> codecs_of(const std::string& na
 class CodedSequence {
  public:
   CodedSequence(runtime::Engine& engine, const QualitySettings& settings, const std::string& codec,
-                const quant::Calibration* calibration)
+                const Measured& measured)
       : engine_(engine),
         settings_(settings),
         shape_(engine.model().cache_shape()),
-        coded_{codecs_of(codec, shape_.layers.size(), calibration)},
+        coded_{codecs_of(codec, shape_.layers.size(), measured)},
         plain_{std::vector(shape_.layers.size(), quant::make_codec("none16").value())},
         sequence_(shape_, cache::MemoryPool::create(0)) {}
 
@@ -63,9 +64,8 @@ class CodedSequence {
     size_t bytes = 0;
     for (const auto& layer : sequence_.view().layers)
       for (const cache::PagePtr& page : layer) {
-        const auto* kivi = dynamic_cast<const KiviReference*>(&page->codec());
-        const quant::PageMeta& meta = page->meta();
-        bytes += kivi != nullptr ? kivi->counted_bytes(meta.n_kv_heads, meta.head_dim, meta.n_tokens) : page->bytes();
+        const auto* reference = dynamic_cast<const ReferenceCodec*>(&page->codec());
+        bytes += reference != nullptr ? reference->counted_bytes(page->meta()) : page->bytes();
       }
     return bytes;
   }
@@ -128,12 +128,12 @@ struct Arm {
 
 }  // namespace
 
-bool is_codec(const std::string& name) { return make_kivi(name) != nullptr || quant::check_codec_name(name).ok(); }
+bool is_codec(const std::string& name) { return is_reference(name) || quant::check_codec_name(name).ok(); }
 
 std::vector<Quality> measure_quality(const QualitySettings& settings,
                                      const std::shared_ptr<const runtime::Model>& model,
                                      std::span<const int32_t> tokens, const std::vector<std::string>& codecs,
-                                     const quant::Calibration* calibration) {
+                                     const Measured& measured) {
   const auto width = static_cast<size_t>(model->info().n_vocab);
   runtime::EngineOptions options;
   options.threads = settings.threads;
@@ -151,7 +151,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
     arms.push_back({type.name, [sequence](auto block) { return sequence->read(block); }, bits, bits, {}});
   }
   for (const std::string& name : codecs) {
-    coded.push_back(std::make_unique<CodedSequence>(**engine, settings, name, calibration));
+    coded.push_back(std::make_unique<CodedSequence>(**engine, settings, name, measured));
     CodedSequence* sequence = coded.back().get();
     arms.push_back({name,
                     [sequence](auto block) { return sequence->read(block); },

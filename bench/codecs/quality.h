@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/codecs/palu_bases.h"
 #include "quant/calibration.h"
 #include "runtime/model.h"
 
@@ -31,13 +32,19 @@ struct Quality {
   double top1 = 0;  // share of tokens with the same most probable next token as libllama f16
 };
 
-// True for names of quant::make_codecs, and for kivi-2 and kivi-4 (bench/codecs/kivi.h).
+// What some codecs are made of: null where none of them needs it.
+struct Measured {
+  const quant::Calibration* calibration = nullptr;
+  const PaluBases* palu = nullptr;
+};
+
+// True for names of quant::make_codecs and of the references (bench/codecs/references.h).
 bool is_codec(const std::string& name);
 
-// ggml's types first, then `codecs`, in their order. calibration: for those that need one; else null.
+// ggml's types first, then `codecs`, in their order.
 std::vector<Quality> measure_quality(const QualitySettings& settings,
                                      const std::shared_ptr<const runtime::Model>& model,
                                      std::span<const int32_t> tokens, const std::vector<std::string>& codecs,
-                                     const quant::Calibration* calibration);
+                                     const Measured& measured);
 
 }  // namespace recalld::bench
