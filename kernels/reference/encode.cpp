@@ -120,7 +120,8 @@ void encode(SetCode set_code, const EncodeSpec& spec, int n_rows, const float* r
   for (int token = 0; token < n_rows; ++token) {
     const CodedRow row = encode_row(spec, rows + static_cast<size_t>(token) * stride, mean);
     for (int i = 0; i < n_scales; ++i)
-      set_scale(spec.format, out.scales, static_cast<size_t>(i * padded + token), row.scales[i]);
+      set_scale(spec.format, out.scales,
+                static_cast<size_t>(i) * static_cast<size_t>(padded) + static_cast<size_t>(token), row.scales[i]);
     if (out.offsets != nullptr) out.offsets[token] = row.offset;
     for (int dim = 0; dim < stored_dims(spec.format); ++dim)
       set_code(out.codes, padded, spec.format, token, dim, row.codes[dim]);
