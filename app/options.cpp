@@ -27,6 +27,8 @@ daemon::ServiceOptions service_options(const daemon::Config& config) {
   options.encoder_path = config.text("memory.encoder");
   options.data_dir = config.text("memory.data_dir");
   options.codec = config.text("memory.codec");
+  options.near_codec = config.text("memory.near_codec");
+  options.near_tokens = number("memory.near_tokens");
   options.calibration = config.text("memory.calibration");
   options.block_tokens = number("memory.block_tokens");
   options.page_tokens = number("memory.page_tokens");

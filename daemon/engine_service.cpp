@@ -39,7 +39,7 @@ Status check_roles(std::span<const Message> messages) {
 EngineService::EngineService(const ServiceOptions& options, const Clock& clock, EventLog log,
                              std::shared_ptr<const runtime::Model> model, std::unique_ptr<runtime::Engine> engine,
                              std::unique_ptr<runtime::TextEncoder> encoder, std::unique_ptr<storage::Stores> stores,
-                             cache::CodecPlan plan, std::function<uint64_t()> random)
+                             episodes::TrunkOptions trunk, std::function<uint64_t()> random)
     : options_(options),
       clock_(clock),
       log_(std::move(log)),
@@ -60,9 +60,8 @@ EngineService::EngineService(const ServiceOptions& options, const Clock& clock, 
   context.pages_dropped = &pages_dropped_;
   context.encoder = encoder_.get();
   context.recall_tokens = options.recall_tokens;
-  context.trunk = trunk_options(options, engine->context());
-  context.trunk.plan = std::move(plan);
-  trunk_options_ = context.trunk;
+  trunk_options_ = std::move(trunk);
+  context.trunk = trunk_options_;
   loop_ = std::make_unique<EngineLoop>(std::move(context), std::move(engine), options_);
 }
 

@@ -20,7 +20,7 @@ class EngineService final : public Service {
   EngineService(const ServiceOptions& options, const Clock& clock, EventLog log,
                 std::shared_ptr<const runtime::Model> model, std::unique_ptr<runtime::Engine> engine,
                 std::unique_ptr<runtime::TextEncoder> encoder, std::unique_ptr<storage::Stores> stores,
-                cache::CodecPlan plan, std::function<uint64_t()> random);
+                episodes::TrunkOptions trunk, std::function<uint64_t()> random);
   ~EngineService() override;
 
   // Takes up reading where it stopped, for every session that has unread turns.

@@ -9,6 +9,7 @@
 #include "daemon/calibration_texts.h"
 #include "daemon/engine_service.h"
 #include "episodes/calibration/calibrate.h"
+#include "episodes/near_pages.h"
 #include "runtime/gguf_encoder.h"
 
 namespace recalld::daemon {
@@ -56,9 +57,8 @@ Result<std::shared_ptr<const quant::Calibration>> find_calibration(const Service
   return loaded;
 }
 
-}  // namespace
-
-episodes::TrunkOptions trunk_options(const ServiceOptions& options, int32_t window) {
+// How sessions are read by a model with a window of this many tokens. The fingerprint is left to the caller.
+Result<episodes::TrunkOptions> trunk_options(const ServiceOptions& options, int32_t window, cache::CodecPlan plan) {
   episodes::TrunkOptions trunk;
   trunk.segments.turns = options.segment_turns;
   trunk.segments.max_tokens = options.segment_tokens;
@@ -70,8 +70,13 @@ episodes::TrunkOptions trunk_options(const ServiceOptions& options, int32_t wind
   trunk.window_tokens = window;
   trunk.view_tokens =
       options.reading_view_tokens > 0 ? options.reading_view_tokens : window - episodes::longest_block(trunk);
+  trunk.plan = std::move(plan);
+  RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(options.codec, options.near_codec, options.near_tokens, &trunk));
+  RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk));
   return trunk;
 }
+
+}  // namespace
 
 Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, const Clock& clock, EventLog log) {
   RECALLD_RETURN_IF_ERROR(check_sha256(options));
@@ -88,9 +93,8 @@ Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, con
   cache::CodecPlan plan;
   RECALLD_ASSIGN_OR_RETURN(plan.layers,
                            quant::make_codecs(options.codec, model->cache_shape().layers.size(), calibration.get()));
-
-  RECALLD_RETURN_IF_ERROR(
-      episodes::check_trunk_options(trunk_options(options, engine->context())).with_context("memory settings"));
+  auto trunk = trunk_options(options, engine->context(), std::move(plan));
+  if (!trunk.ok()) return trunk.status().with_context("memory settings");
   if (engine->context() < options.answer_reserve_tokens + 2 * options.block_tokens)
     return invalid_argument("the window of " + std::to_string(engine->context()) +
                             " tokens is too small for memory.answer_reserve_tokens (" +
@@ -115,7 +119,7 @@ Result<std::unique_ptr<Service>> open_service(const ServiceOptions& options, con
     return (static_cast<uint64_t>((*device)()) << 32) | (*device)();
   };
   auto service = std::make_unique<EngineService>(options, clock, log, model, std::move(engine), std::move(encoder),
-                                                 std::move(stores), std::move(plan), std::move(random));
+                                                 std::move(stores), std::move(trunk).value(), std::move(random));
   RECALLD_RETURN_IF_ERROR(service->resume());
   return std::unique_ptr<Service>(std::move(service));
 }

@@ -27,6 +27,8 @@ struct ServiceOptions {
   std::string encoder_path;  // GGUF of the text encoder; empty: the model's own states
   std::string data_dir;
   std::string codec = "turboquant-4";
+  std::string near_codec;   // of young pages; empty: see episodes::set_near_pages
+  int32_t near_tokens = 0;  // how many tokens are young; 0: likewise
   std::string calibration;  // file for codecs that need one; empty: calibration_path() in data_dir
   int32_t block_tokens = 256;
   int32_t page_tokens = 256;
@@ -38,7 +40,7 @@ struct ServiceOptions {
   int32_t reading_view_tokens = 0;  // most page tokens that reading sees; 0: what the window leaves
   int32_t view_tokens = 0;          // most page tokens that a question sees; 0: what the window leaves
   int32_t recall_tokens = 1024;     // of segments that a question chooses; 0: everything that fits the window
-  retrieval::ViewOrder view_order = retrieval::ViewOrder::kByTime;
+  retrieval::ViewOrder view_order = retrieval::ViewOrder::kBestLast;
   int32_t answer_reserve_tokens = 1024;  // room kept in the window for question and answer
   int32_t catch_up_tokens = 1024;        // unread history that a question waits for; of more, the newest part is read
                                          // as text with the question
@@ -47,9 +49,6 @@ struct ServiceOptions {
   int32_t max_queued = 64;               // waiting chat requests
   int32_t max_active = 4;                // answers decoded together
 };
-
-// How sessions are read by a model with a window of this many tokens. plan and fingerprint are left to the caller.
-episodes::TrunkOptions trunk_options(const ServiceOptions& options, int32_t window);
 
 // Loads the model, opens the stores, starts the engine thread and takes up reading where it stopped.
 // clock outlives the service. Errors name the file or option and the remedy; nothing is left running after one.

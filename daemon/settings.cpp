@@ -171,6 +171,19 @@ constexpr auto kSettings = std::to_array<Setting>({
      .help = "How remembered keys and values are coded: none16, turboquant-4, -3, -2, -k4v3, -k4v2 or "
              "-k3v2; and with a calibration of the model (recallctl calibrate) calibrated-4, -3, -2.5, -2, "
              "turboquant-3.5, -2.5 or oscar-2."},
+    {.key = "memory.near_codec",
+     .type = kText,
+     .zero_means = "none16 beside codecs with keys of 4 bits or more, else turboquant-4",
+     .help =
+         "How the newest tokens are coded until they are memory.near_tokens old: none16 or one of turboquant's. What "
+         "is read next looks at them most."},
+    {.key = "memory.near_tokens",
+     .type = kInteger,
+     .fallback = "0",
+     .least = 0,
+     .most = kMiB,
+     .zero_means = "memory.recent_tokens where they are in 16 bits, else 384",
+     .help = "How many of the newest tokens memory.near_codec holds."},
     {.key = "memory.calibration",
      .type = kPath,
      .zero_means = "the model's own in calibrations/ of memory.data_dir, where recallctl calibrate puts it",
@@ -217,7 +230,7 @@ constexpr auto kSettings = std::to_array<Setting>({
      .fallback = "128",
      .least = 0,
      .most = kMiB,
-     .help = "Newest tokens, kept in 16 bits and in every view."},
+     .help = "Newest tokens, in every view."},
     {.key = "memory.pinned_tokens",
      .type = kInteger,
      .fallback = "16",
@@ -234,7 +247,7 @@ constexpr auto kSettings = std::to_array<Setting>({
              "memory.recent_tokens; it attends to those and the newest alone."},
     {.key = "memory.view_order",
      .type = kChoice,
-     .fallback = "by_time",
+     .fallback = "best_last",
      .choices = "by_time|best_last|best_first",
      .help = "How the chosen segments lie in a question's view: as they were said, or the best one last or first."},
     {.key = "memory.view_tokens",

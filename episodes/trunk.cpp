@@ -25,6 +25,7 @@ Status check_trunk_options(const TrunkOptions& options) {
     return out_of_range("page_tokens", options.page_tokens, "16 to " + std::to_string(kernels::kMaxPageTokens));
   if (options.block_tokens < 16) return out_of_range("block_tokens", options.block_tokens, "16 or more");
   if (options.recent_tokens < 0) return out_of_range("recent_tokens", options.recent_tokens, "0 or more");
+  if (options.near_tokens < 0) return out_of_range("near_tokens", options.near_tokens, "0 or more");
   if (options.pinned_tokens < 0 || options.pinned_tokens >= options.page_tokens)
     return out_of_range("pinned_tokens", options.pinned_tokens, "less than page_tokens");
   if (options.view_tokens < 2 * options.block_tokens)
@@ -48,6 +49,11 @@ Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_ve
         options.window_tokens, options.segments.turns, options.segments.max_tokens})
     digester.add(static_cast<uint64_t>(number));
   for (const auto& codec : options.plan.layers) digester.add(codec->digest().hex());
+  if (options.near_tokens != options.recent_tokens || !options.near_plan.layers.empty()) {
+    digester.add(std::string_view("near"));
+    digester.add(static_cast<uint64_t>(options.near_tokens));
+    for (const auto& codec : options.near_plan.layers) digester.add(codec->digest().hex());
+  }
   return digester.finish();
 }
 
@@ -116,10 +122,14 @@ Trunk::Piece Trunk::piece_at(int64_t first, int64_t end) const {
 Status Trunk::settle() {
   RECALLD_RETURN_IF_ERROR(resume());
   RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
+  const cache::CodecPlan& near = options_.near_plan.layers.empty() ? plain : options_.near_plan;
   while (paged_tokens_ < n_tokens_) {
     const Piece piece = piece_at(paged_tokens_, n_tokens_);
+    const cache::CodecPlan& plan = piece.pinned                              ? plain
+                                   : is_near(paged_tokens_ + piece.n_tokens) ? near
+                                                                             : options_.plan;
     RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,
-                             sequence_.freeze(piece.n_tokens, plain, paged_tokens_, options_.fingerprint));
+                             sequence_.freeze(piece.n_tokens, plan, paged_tokens_, options_.fingerprint));
     groups_.push_back({paged_tokens_, piece.n_tokens, piece.pinned, std::move(chunk), piece.segment, piece.date});
     paged_tokens_ += piece.n_tokens;
   }
@@ -132,13 +142,15 @@ Status Trunk::settle() {
 }
 
 Status Trunk::code_old_pages() {
-  for (; first_plain_ < groups_.size(); ++first_plain_) {
-    retrieval::PageGroup& group = groups_[first_plain_];
+  for (; first_near_ < groups_.size(); ++first_near_) {
+    retrieval::PageGroup& group = groups_[first_near_];
     if (group.pinned) continue;
-    if (group.token_start + group.n_tokens > n_tokens_ - options_.recent_tokens) break;
-    RECALLD_ASSIGN_OR_RETURN(const cache::ChunkPtr plain, load(first_plain_));
-    RECALLD_ASSIGN_OR_RETURN(group.chunk, cache::recode_chunk(shape_, *plain, options_.plan, *pool_));
-    first_changed_ = std::min(first_changed_, first_plain_);
+    if (is_near(group.token_start + group.n_tokens)) break;
+    // The block's own groups became what they are to be.
+    if (group.token_start >= block_start_) continue;
+    RECALLD_ASSIGN_OR_RETURN(const cache::ChunkPtr near, load(first_near_));
+    RECALLD_ASSIGN_OR_RETURN(group.chunk, cache::recode_chunk(shape_, *near, options_.plan, *pool_));
+    first_changed_ = std::min(first_changed_, first_near_);
   }
   return ok_status();
 }
@@ -163,7 +175,7 @@ void Trunk::release() {
   if (loader_ == nullptr) return;
   std::vector<bool> seen(groups_.size(), false);
   for (const size_t group : view_) seen[group] = true;
-  for (size_t i = 0; i < std::min(first_plain_, first_changed_); ++i)
+  for (size_t i = 0; i < std::min(first_near_, first_changed_); ++i)
     if (!seen[i] && !groups_[i].pinned) groups_[i].chunk.reset();
 }
 
@@ -217,9 +229,9 @@ Status Trunk::restore(std::vector<retrieval::PageGroup> groups, const std::vecto
   view_ = std::move(view);
   block_start_ = paged_tokens_ = n_tokens_ = tokens;
   // Pages are made at block ends only: what the last one coded follows from where it was.
-  for (first_plain_ = 0; first_plain_ < groups_.size(); ++first_plain_) {
-    const retrieval::PageGroup& group = groups_[first_plain_];
-    if (!group.pinned && group.token_start + group.n_tokens > tokens - options_.recent_tokens) break;
+  for (first_near_ = 0; first_near_ < groups_.size(); ++first_near_) {
+    const retrieval::PageGroup& group = groups_[first_near_];
+    if (!group.pinned && is_near(group.token_start + group.n_tokens)) break;
   }
   first_changed_ = groups_.size();
   unsaved_ = false;

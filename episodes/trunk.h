@@ -10,8 +10,8 @@
 // At a block's end all its rows become page groups, cut at pinned_tokens, at segment ends, before and after date lines,
 // and every page_tokens inside a longer segment: any choice of segments, each with the date line that holds for it, is
 // a list of whole pages, and each token is stored once. A date line that begins among the pinned tokens is pinned
-// whole. Groups that ended recent_tokens ago or earlier are coded by the plan, the younger and the pinned ones stay in
-// 16 bits.
+// whole. Pinned groups stay in 16 bits. Others are coded by near_plan while they are young, since what is read next
+// looks at them most and keeps their error for good, and by plan once they ended near_tokens ago or earlier.
 //
 // Blocks are read at compact positions after their view, so positions stay inside window_tokens and memory is bounded
 // by view + recent + block for a history of any length, once pages that are saved can be loaded again (set_loader).
@@ -39,14 +39,16 @@ namespace recalld::episodes {
 struct TrunkOptions {
   SegmenterOptions segments;
   ReadingPolicy reading = ReadingPolicy::kRecent;
-  int32_t block_tokens = 256;  // 16 or more
-  int32_t page_tokens = 256;   // most tokens of a page; 16..kMaxPageTokens
-  int32_t recent_tokens = 128;
+  int32_t block_tokens = 256;    // 16 or more
+  int32_t page_tokens = 256;     // most tokens of a page; 16..kMaxPageTokens
+  int32_t recent_tokens = 128;   // newest tokens in a composed reading view
   int32_t pinned_tokens = 16;    // less than page_tokens; 0 for none
   int32_t view_tokens = 4096;    // of pages seen while reading; at least 2 blocks
   int32_t window_tokens = 8192;  // positions the model has: a view and the longest block fit
   cache::CodecPlan plan;
-  Digest128 fingerprint;  // of model, format, plan and these numbers: see trunk_fingerprint
+  int32_t near_tokens = 128;
+  cache::CodecPlan near_plan;  // without layers: 16 bits. Of codecs that their tag alone describes (quant::codec_for)
+  Digest128 fingerprint;       // of model, format, plan and these numbers: see trunk_fingerprint
 };
 
 // kInvalidArgument, naming the number and its range.
@@ -131,6 +133,7 @@ class Trunk {
   int64_t pinned_end() const;
   bool block_is_over() const { return end_of_block(block_start_) == n_tokens_; }
   Status settle();
+  bool is_near(int64_t end) const { return end > n_tokens_ - options_.near_tokens; }
   Status code_old_pages();
   Status begin_block();
   Status show(std::span<const size_t> chosen);
@@ -146,7 +149,7 @@ class Trunk {
   SegmentRanker ranker_;
   Loader loader_;
   std::vector<retrieval::PageGroup> groups_;
-  size_t first_plain_ = 0;                         // groups before it are pinned or coded
+  size_t first_near_ = 0;                          // groups before it are pinned or coded by the plan
   std::vector<size_t> view_;                       // what the block sees, once it has begun
   bool begun_ = false;                             // the sequence shows view_ and then the block's rows
   std::vector<retrieval::PageGroup> stored_tail_;  // the block's rows as restored, until resume()

@@ -43,7 +43,7 @@ class TrunkFixture : public testing::Test {
     options.segments = {.turns = 2, .max_tokens = 48};
     options.block_tokens = 64;
     options.page_tokens = 32;
-    options.recent_tokens = 32;
+    options.recent_tokens = options.near_tokens = 32;
     options.pinned_tokens = 8;
     options.view_tokens = 4096;
     options.plan.layers.assign(test_model()->cache_shape().layers.size(), quant::make_codec(codec).value());

@@ -174,7 +174,7 @@ TEST_F(TrunkTest, SavesBetweenBlocksAddUpToTheTrunk) {
 TEST_F(TrunkTest, RecentPagesThatNoBlockSeesAreThereToBeSaved) {
   TrunkOptions some = options("turboquant-4");
   some.reading = ReadingPolicy::kSinks;
-  some.recent_tokens = 150;
+  some.recent_tokens = some.near_tokens = 150;
   some = finished(some);
   Trunk trunk = make(some);
   read_to(trunk, 170, 1000);
@@ -190,6 +190,51 @@ TEST_F(TrunkTest, RecentPagesThatNoBlockSeesAreThereToBeSaved) {
   ASSERT_EQ(disk.chunks.size(), trunk.groups().size());
   for (size_t i = 0; i < disk.chunks.size(); ++i)
     EXPECT_TRUE(same_bytes(*disk.chunks[i], *trunk.load(i).value())) << "page group " << i;
+}
+
+// The codec of the first layer's page of each group, run by run.
+std::string codecs_of(const Trunk& trunk) {
+  std::string text, last;
+  for (const auto& group : trunk.groups()) {
+    const std::string name = group.chunk->pages.front()->codec().name();
+    if (name != last) text += (text.empty() ? "" : " ") + name;
+    last = name;
+  }
+  return text;
+}
+
+TEST_F(TrunkTest, YoungPagesAreWiderUntilTheyAreOld) {
+  TrunkOptions some = options("turboquant-2");
+  some.near_tokens = 150;
+  some.near_plan = options("turboquant-4").plan;
+  EXPECT_NE(finished(some).fingerprint, options("turboquant-2").fingerprint);
+  some = finished(some);
+  Trunk trunk = make(some);
+  read_to(trunk, 300, 1000);
+  EXPECT_EQ(codecs_of(trunk), "none16 turboquant-2 turboquant-4");
+  int64_t old = 0;
+  for (const auto& group : trunk.groups()) {
+    if (group.pinned) continue;
+    const bool near =
+        group.token_start + group.n_tokens > trunk.groups().back().token_start + trunk.groups().back().n_tokens - 150;
+    EXPECT_EQ(group.chunk->pages.front()->codec().name(), near ? "turboquant-4" : "turboquant-2") << group.token_start;
+    old += near ? 0 : 1;
+  }
+  EXPECT_GT(old, 1);
+
+  // Saved, restored and read on it is the same as read without a break.
+  Disk disk;
+  Trunk half = make(some);
+  read_to(half, 170, 1000);
+  disk.save(half);
+  Trunk restored = make(some);
+  restored.set_loader(disk.loader(pool_, some.fingerprint));
+  announce_to(restored, 170);
+  ASSERT_TRUE(restored.restore(disk.groups(), disk.tail, disk.view).ok());
+  read_to(restored, 300, 1000);
+  ASSERT_EQ(restored.groups().size(), trunk.groups().size());
+  for (size_t i = 0; i < trunk.groups().size(); ++i)
+    EXPECT_TRUE(same_bytes(*restored.load(i).value(), *trunk.load(i).value())) << "page group " << i;
 }
 
 TEST_F(TrunkTest, ACancelledReadLeavesTheTrunkAsItWas) {

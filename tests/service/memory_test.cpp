@@ -288,6 +288,9 @@ TEST_F(MemoryTest, BadOptionsAndModelsAreNamedAtStart) {
   options_.codec = "zip";
   EXPECT_NE(open().message().find("zip"), std::string::npos);
   options_ = good;
+  options_.near_codec = "calibrated-4";
+  EXPECT_NE(open().message().find("young pages cannot be calibrated-4"), std::string::npos);
+  options_ = good;
   options_.model_path = "/nonexistent/model.gguf";
   EXPECT_NE(open().message().find("/nonexistent/model.gguf"), std::string::npos);
   options_ = good;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "bench/recall/arms/text_arms.h"
 #include "episodes/calibration/calibrate.h"
+#include "episodes/near_pages.h"
 #include "episodes/trunk.h"
 #include "quant/calibration.h"
 
@@ -33,6 +34,7 @@ Result<std::shared_ptr<SegmentChoice>> shared_choice(const ArmContext& context, 
 class Memory {
  public:
   std::vector<retrieval::PageGroup> groups;
+  int32_t near_tokens = 0;
   double seconds = 0;
 
   // As they lie in kv.db, each in a row of its own.
@@ -73,6 +75,7 @@ Result<episodes::TrunkOptions> trunk_options(const ArmContext& context, const Ou
   trunk.window_tokens = context.engine->context();
   trunk.view_tokens = std::min(options.reading_view, trunk.window_tokens - episodes::longest_block(trunk));
   RECALLD_ASSIGN_OR_RETURN(trunk.plan, plan_of(context, options, codec));
+  RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(codec, options.near_codec, options.near, &trunk));
   RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk));
   trunk.fingerprint = episodes::trunk_fingerprint(model.fingerprint(), "plain", trunk);
   return trunk;
@@ -90,19 +93,20 @@ Result<std::shared_ptr<Memory>> read_history(const ArmContext& context, const Ou
   RECALLD_RETURN_IF_ERROR(episodes::read_turns(trunk, *context.engine, trunk_turns(*context.history)));
   auto memory = std::make_shared<Memory>();
   memory->groups = trunk.groups();
+  memory->near_tokens = wanted.near_tokens;
   RECALLD_ASSIGN_OR_RETURN(const std::vector<retrieval::PageGroup> tail, trunk.tail());
   memory->groups.insert(memory->groups.end(), tail.begin(), tail.end());
   memory->seconds = seconds_since(started);
   return memory;
 }
 
-// Pages that are in 16 bits though neither pinned nor recent, coded.
+// Pages of the reading codec, coded by the other one; pinned and young ones stay.
 Status code_pages(const ArmContext& context, const OurOptions& options, Memory* memory) {
   const cache::CacheShape& shape = context.engine->model().cache_shape();
   RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plan, plan_of(context, options, options.codec));
   const auto end = static_cast<int64_t>(context.history->tokens.size());
   for (retrieval::PageGroup& group : memory->groups) {
-    if (group.pinned || group.token_start + group.n_tokens > end - options.choice.recent_tokens) continue;
+    if (group.pinned || group.token_start + group.n_tokens > end - memory->near_tokens) continue;
     if (group.chunk->pages.front()->codec().tag() == plan.layers.front()->tag()) continue;
     RECALLD_ASSIGN_OR_RETURN(group.chunk, cache::recode_chunk(shape, *group.chunk, plan, *context.pool));
   }
@@ -156,7 +160,15 @@ class OurArm final : public Arm {
   std::string reading_key() const {
     return "reading=" + std::string(episodes::reading_policy_name(options_.reading)) +
            " view=" + std::to_string(options_.reading_view) + " block=" + std::to_string(options_.block) +
-           " read=" + options_.reading_codec;
+           " read=" + options_.reading_codec + near_key();
+  }
+
+  // Nothing where it changes nothing.
+  std::string near_key() const {
+    if (options_.near == 0 && options_.near_codec.empty() &&
+        episodes::default_near_codec(options_.reading_codec) == "none16")
+      return "";
+    return " near=" + std::to_string(options_.near) + " " + options_.near_codec;
   }
 
   size_t first_group(int64_t token) const {
@@ -214,6 +226,8 @@ Status set_number(const std::string& value, int32_t* number) {
 
 Status set_value(const std::string& key, const std::string& value, OurOptions* options) {
   if (key == "view") return set_number(value, &options->reading_view);
+  if (key == "near") return set_number(value, &options->near);
+  if (key == "near_codec") return options->near_codec = value, quant::check_codec_name(value);
   if (key == "block") return set_number(value, &options->block);
   if (key == "turns") return set_number(value, &options->choice.segments.turns);
   if (key == "pinned") return set_number(value, &options->choice.pinned_tokens);
@@ -230,8 +244,9 @@ Status set_value(const std::string& key, const std::string& value, OurOptions* o
     if (!order.has_value()) return invalid_argument("no order '" + value + "'");
     return options->choice.order = *order, ok_status();
   }
-  return invalid_argument("no key '" + key +
-                          "'; there are reading, view, block, codec, read, turns, pinned, recent, order");
+  return invalid_argument(
+      "no key '" + key +
+      "'; there are reading, view, block, near, near_codec, codec, read, turns, pinned, recent, order");
 }
 
 }  // namespace

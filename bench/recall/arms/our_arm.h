@@ -14,6 +14,8 @@ struct OurOptions {
   episodes::ReadingPolicy reading = episodes::ReadingPolicy::kRecent;
   int32_t reading_view = 4096;  // tokens seen while reading
   int32_t block = 256;
+  int32_t near = 0;        // young tokens, and
+  std::string near_codec;  // how they are coded: see episodes::set_near_pages
   std::string codec = "turboquant-4";
   std::string reading_codec;  // pages seen while reading, coded anew at the end; "": codec
   std::string encoder;        // GGUF
@@ -21,7 +23,8 @@ struct OurOptions {
 };
 
 // "LABEL:key=value,key=value"; the label or the values may be missing. Keys: reading (recent, whole, sinks, composed),
-// view, block, codec, read (reading_codec), turns, pinned, recent, order. kInvalidArgument names what is wrong.
+// view, block, near, near_codec, codec, read (reading_codec), turns, pinned, recent, order. kInvalidArgument names what
+// is wrong.
 Result<OurOptions> parse_our_options(const std::string& text);
 
 std::unique_ptr<Arm> make_our_arm(int budget, const OurOptions& options);

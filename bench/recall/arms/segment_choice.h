@@ -18,7 +18,7 @@ struct ChoiceOptions {
   episodes::SegmenterOptions segments;
   int32_t pinned_tokens = 16;
   int32_t recent_tokens = 128;  // the newest, in every view
-  retrieval::ViewOrder order = retrieval::ViewOrder::kByTime;
+  retrieval::ViewOrder order = retrieval::ViewOrder::kBestLast;
 };
 
 class SegmentChoice {
