@@ -122,7 +122,7 @@ class OurArm final : public Arm {
   const std::string& name() const override { return name_; }
   int budget() const override { return budget_; }
   std::string settings() const override {
-    return "3 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
+    return "4 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
   }
 
   Result<BuildCost> build(const ArmContext& context) override {
@@ -139,7 +139,7 @@ class OurArm final : public Arm {
           return coded;
         }));
     RECALLD_ASSIGN_OR_RETURN(const size_t at_rest, memory_->bytes_at_rest());
-    return BuildCost{static_cast<int64_t>(context.history->tokens.size()), at_rest + choice_->bytes_held(),
+    return BuildCost{static_cast<int64_t>(context.history->tokens.size()), at_rest + choice_->vectors_held(),
                      memory_->seconds};
   }
 
@@ -191,12 +191,12 @@ class TextRag final : public Arm {
   TextRag(int budget, OurOptions options) : budget_(budget), options_(std::move(options)) {}
   const std::string& name() const override { return name_; }
   int budget() const override { return budget_; }
-  std::string settings() const override { return "2 " + choice_key(options_.choice); }
+  std::string settings() const override { return "3 " + choice_key(options_.choice); }
 
   Result<BuildCost> build(const ArmContext& context) override {
     history_ = context.history;
     RECALLD_ASSIGN_OR_RETURN(choice_, shared_choice(context, options_));
-    return BuildCost{0, choice_->bytes_held(), 0};
+    return BuildCost{0, choice_->vectors_held() + choice_->text_held(), 0};
   }
 
   Result<Composed> compose(const Asked& asked) override {

@@ -47,13 +47,16 @@ Result<std::shared_ptr<SegmentChoice>> SegmentChoice::build(const History& histo
 
 Status SegmentChoice::index_segments() {
   RECALLD_ASSIGN_OR_RETURN(index_, retrieval::SegmentIndex::create(encoder_->dim()));
-  const size_t vector_bytes = static_cast<size_t>(encoder_->dim()) * sizeof(float);
+  // As they lie in kv.db: halves, one vector for each segment too, and the numbers of turns and sentences.
+  const size_t vector_bytes = static_cast<size_t>(encoder_->dim()) * sizeof(uint16_t);
+  vectors_held_ = segments_.size() * (vector_bytes + sizeof(uint32_t));
   std::vector<retrieval::SegmentTurn> turns;
   for (const Turn& turn : history_.turns) {
     episodes::SegmentEmbedder embedder({{turn.speaker, turn.text, {}, {}}});
     while (!embedder.done()) RECALLD_RETURN_IF_ERROR(embedder.step(*encoder_));
     retrieval::SegmentTurn known = std::move(embedder.take().front());
-    bytes_held_ += vector_bytes * (1 + known.sentences.size()) + 2 * (turn.speaker.size() + turn.text.size());
+    vectors_held_ += vector_bytes * (1 + known.sentences.size()) + sizeof(uint32_t);
+    text_held_ += turn.speaker.size() + turn.text.size();
     turn_vectors_.push_back(known.vector);
     turns.push_back(std::move(known));
   }

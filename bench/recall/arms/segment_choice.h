@@ -35,8 +35,9 @@ class SegmentChoice {
   std::vector<int32_t> related(int64_t turn, int32_t n_segments) const;
 
   const std::vector<retrieval::Segment>& segments() const { return segments_; }
-  // Of the vectors, and of the texts in the index.
-  size_t bytes_held() const { return bytes_held_; }
+  // Bytes of the vectors at rest, and of the turns' words.
+  size_t vectors_held() const { return vectors_held_; }
+  size_t text_held() const { return text_held_; }
 
  private:
   SegmentChoice(const History& history, const ChoiceOptions& options) : history_(history), options_(options) {}
@@ -50,7 +51,7 @@ class SegmentChoice {
   std::unique_ptr<retrieval::SegmentIndex> index_;
   std::vector<std::vector<float>> turn_vectors_;
   std::vector<retrieval::PageGroup> outline_;  // as a trunk's, without pages
-  size_t bytes_held_ = 0;
+  size_t vectors_held_ = 0, text_held_ = 0;
 };
 
 // The turns as a trunk is told of them.
