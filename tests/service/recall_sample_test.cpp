@@ -124,7 +124,7 @@ TEST_F(RecallSampleTest, TheSegmentsThatAQuestionNeedsAreInItsViewBeforeAndAfter
       EXPECT_NEAR(s.score, s.dense + s.lexical + s.neighbours + s.speaker + s.time + s.prior, 1e-9);
       EXPECT_TRUE(std::ranges::any_of(report.episodes, [&](const auto& e) { return e.id == s.episode; }));
     }
-    EXPECT_TRUE(std::ranges::is_sorted(report.segments, {}, &RecalledSegment::first_turn));
+    EXPECT_TRUE(std::ranges::is_sorted(report.segments, {}, &RecalledSegment::score)) << "the best one last";
     before.push_back(outcome(result));
   }
   reopen();
