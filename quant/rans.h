@@ -63,6 +63,8 @@ class RansDecoder {
   // The next n symbols, the i-th coded by tables[which[i]]. n is a multiple of 4.
   void get_row(const RansTable* tables, const uint8_t* which, uint8_t* symbols, int n);
 
+  // True once more was asked for than the stream has.
+  bool overrun() const { return overrun_; }
   // True when the stream was taken to its last word and the states are where coding began: any other is not one that
   // an encoder wrote.
   bool finish() const;

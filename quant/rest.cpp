@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string>
 
-#include "quant/page.h"
+#include "quant/page_headers.h"
 #include "quant/rest_walk.h"
 
 namespace recalld::quant {
@@ -28,10 +28,6 @@ struct Head {
 };
 static_assert(sizeof(Head) == 40);
 constexpr size_t kChecksummed = offsetof(Head, resident_bytes);
-constexpr size_t kPageChecksumBytes = sizeof(uint64_t);
-
-// Before each page: whether it has the header of the one before, but for the layer, which is the next.
-enum PageMark : uint8_t { kNextLayer = 0, kOwnHeader = 1 };
 
 Status corrupt_rest(const std::string& what) { return corrupt("chunk at rest: " + what); }
 
@@ -43,16 +39,6 @@ uint64_t page_checksum(std::span<const std::byte> page) {
 
 uint64_t checksum_of(const std::vector<uint64_t>& page_checksums) {
   return checksum64(std::as_bytes(std::span(page_checksums)));
-}
-
-bool is_next_layer(const PageView& page, const PageView& before) {
-  PageMeta expected = before.meta;
-  ++expected.layer;
-  const PageMeta& meta = page.meta;
-  return page.codec == before.codec && meta.layer == expected.layer && meta.n_kv_heads == expected.n_kv_heads &&
-         meta.head_dim == expected.head_dim && meta.n_tokens == expected.n_tokens &&
-         meta.rope_start == expected.rope_start && meta.token_start == expected.token_start &&
-         meta.fingerprint == expected.fingerprint;
 }
 
 // Writes down what is to be coded, and counts it.
@@ -138,30 +124,6 @@ Result<Head> read_head(std::span<const std::byte> encoded) {
   return head;
 }
 
-// The header of the next page: from the stream, or that of the page before with the next layer. Fills in out's header
-// and returns the page there, whose payload is still to come.
-Result<PageView> next_page(std::span<const std::byte>& headers, const PageView* before, std::span<std::byte> out) {
-  if (headers.empty()) return corrupt_rest("its page headers end early");
-  const auto mark = static_cast<uint8_t>(headers.front());
-  headers = headers.subspan(1);
-  if (mark == kNextLayer && before != nullptr) {
-    PageView page{before->codec, before->meta, {}};
-    ++page.meta.layer;
-    const size_t size = page_bytes(page.codec, page.meta.n_kv_heads, page.meta.head_dim, page.meta.n_tokens);
-    if (size > out.size()) return corrupt_rest("its pages are larger than it claims");
-    RECALLD_RETURN_IF_ERROR(check_page(page.codec, page.meta, size));
-    page.bytes = out.first(size);
-    return page;
-  }
-  if (mark != kOwnHeader) return corrupt_rest("mark of a page is " + std::to_string(mark) + ", expected 0 or 1");
-  constexpr size_t kGiven = kPageHeaderBytes - kPageChecksumBytes;
-  if (headers.size() < kGiven) return corrupt_rest("its page headers end early");
-  if (out.size() < kPageHeaderBytes) return corrupt_rest("its pages are larger than it claims");
-  std::memcpy(out.data(), headers.data(), kGiven);
-  headers = headers.subspan(kGiven);
-  return parse_page_prefix(out);
-}
-
 Status decode_pages(const Head& head, std::span<const std::byte> body, std::span<std::byte> out) {
   // Headers stand before the tables and the stream, so that the payload can be read in one go.
   uint32_t header_bytes = 0;
@@ -178,7 +140,9 @@ Status decode_pages(const Head& head, std::span<const std::byte> body, std::span
   std::vector<uint64_t> checksums;
   PageView before;
   for (uint32_t i = 0; i < head.n_pages; ++i) {
-    RECALLD_ASSIGN_OR_RETURN(const PageView page, next_page(headers, i == 0 ? nullptr : &before, out));
+    const Result<PageView> found = next_page(headers, i == 0 ? nullptr : &before, out);
+    if (!found.ok()) return found.status().with_context("chunk at rest");
+    const PageView& page = *found;
     const std::span<std::byte> bytes = out.first(page.bytes.size());
     walk.page(page.codec, page.meta, bytes);
     write_page_header(page.codec, page.meta, bytes);
@@ -190,13 +154,6 @@ Status decode_pages(const Head& head, std::span<const std::byte> body, std::span
   if (checksum_of(checksums) != head.pages_checksum)
     return corrupt_rest("its pages do not match the checksum over them");
   return ok_status();
-}
-
-void append_header(std::vector<std::byte>& headers, const PageView& page, const PageView* before) {
-  if (before != nullptr && is_next_layer(page, *before)) return headers.push_back(std::byte{kNextLayer});
-  headers.push_back(std::byte{kOwnHeader});
-  const auto given = page.bytes.first(kPageHeaderBytes - kPageChecksumBytes);
-  headers.insert(headers.end(), given.begin(), given.end());
 }
 
 }  // namespace
