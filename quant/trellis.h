@@ -5,7 +5,7 @@
 // the branches of a trellis of 256 states: a state takes either the even indices or the odd ones, so an entropy coder
 // that knows the state codes one of integers two steps apart, and the Viterbi search chooses among all paths the one of
 // least error. At equal entropy the error is 1.33 dB below that of rounding to integers (1.53 dB is the limit):
-// .2451 step^2, .033 bits per number above the rate-distortion bound.
+// .2457 step^2, .033 bits per number above the rate-distortion bound.
 //
 // The rate: with indices coded for a normal distribution of the given mean and variance, error + lambda bits at
 // lambda = 2 ln 2 error is, up to a constant, the squared distance to pull_to_mean(x): the search takes pulled numbers
@@ -21,7 +21,7 @@
 namespace recalld::quant {
 
 // Mean squared error over step^2.
-inline constexpr float kTrellisError = 0.2451F;
+inline constexpr float kTrellisError = 0.2457F;
 
 // What minimises error plus rate for x, expected at `mean` with `variance`, all in units of the step.
 inline float pull_to_mean(float x, float mean, float variance) {
