@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "quant/archive_side.h"
@@ -13,7 +14,6 @@
 namespace recalld::quant {
 namespace {
 
-using archive::Basis;
 using archive::SideCode;
 
 constexpr uint32_t kMagic = 0x31415252;  // "RRA1"
@@ -47,7 +47,8 @@ void turn(const kernels::RopeSpec& rope, const PageMeta& meta, int direction, st
   const size_t row = static_cast<size_t>(meta.n_kv_heads) * static_cast<size_t>(meta.head_dim);
   for (int t = 0; t < meta.n_tokens; ++t) {
     float* at = keys.data() + static_cast<size_t>(t) * row;
-    kernels::RopeShift(rope, direction * (meta.rope_start + t))
+    const auto position = std::min<int64_t>(int64_t{meta.rope_start} + t, std::numeric_limits<int32_t>::max());
+    kernels::RopeShift(rope, direction * static_cast<int32_t>(position))
         .rotate(meta.n_kv_heads, meta.head_dim, at, static_cast<size_t>(meta.head_dim), at);
   }
 }
@@ -182,18 +183,17 @@ Result<std::vector<std::byte>> encode_archive(std::span<const std::byte> pages, 
   if (pages.size() > kMaxResidentBytes)
     return too_large("an archive of " + std::to_string(pages.size()) + " bytes; at most 512 MiB are taken");
   const None16 none16;
-  const NormalTables tables;
   const kernels::SignFlips flips = kernels::sign_flips(kFlipSeed);
   archive::SideEncoder keys(options.key_error), values(options.value_error);
   Writer writer;
-  archive::Walk<Writer> walk(writer, tables);
+  archive::Walk<Writer> walk(writer, NormalTables::get());
   std::vector<std::byte> headers;
   Head head{kMagic, kVersion, 0, 0, pages.size(), 0, 0, 0, 0};
   PageView before;
   for (std::span<const std::byte> left = pages; !left.empty(); ++head.n_pages) {
     RECALLD_ASSIGN_OR_RETURN(const PageView page, parse_page_prefix(left));
     const PageMeta& meta = page.meta;
-    std::vector<float> k(numbers_of(meta)), v(k.size());
+    std::vector<float> k(numbers_of(meta)), v(numbers_of(meta));
     RECALLD_RETURN_IF_ERROR(none16.decode_page(page, k.data(), v.data()));
     const kernels::RopeSpec* rope = options.rope && options.rope->n_dims <= meta.head_dim ? &*options.rope : nullptr;
     SideCode code = encode_side(keys, kKeyRule, meta, flips, rope, std::move(k));
@@ -235,8 +235,7 @@ Status decode_archive(std::span<const std::byte> archive, std::span<std::byte> p
   std::span<const std::byte> headers = body.subspan(frequencies.size(), head.header_bytes);
   Reader reader(body.subspan(frequencies.size() + head.header_bytes));
   const None16 none16;
-  const NormalTables tables;
-  archive::Walk<Reader> walk(reader, tables);
+  archive::Walk<Reader> walk(reader, NormalTables::get());
   const kernels::SignFlips flips = kernels::sign_flips(kFlipSeed);
   PageView before;
   for (uint32_t i = 0; i < head.n_pages; ++i) {

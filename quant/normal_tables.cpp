@@ -40,6 +40,11 @@ RansTable table_of(float variance, float mean) {
 
 }  // namespace
 
+const NormalTables& NormalTables::get() {
+  static const NormalTables tables;
+  return tables;
+}
+
 NormalTables::NormalTables() {
   tables_.reserve(static_cast<size_t>(kClasses) * kPhases);
   for (int c = 0; c < kClasses; ++c) {

@@ -34,7 +34,8 @@ class NormalTables {
   static constexpr uint32_t kEscape = 63;
   static constexpr int kEscapeBits = 24;
 
-  NormalTables();
+  // The tables, made when they are first asked for; any thread.
+  static const NormalTables& get();
 
   const RansTable& table(const NormalPlace& place) const { return tables_[place.table]; }
 
@@ -56,6 +57,8 @@ class NormalTables {
   }
 
  private:
+  NormalTables();
+
   static constexpr int kFirstClass = 123 * 4;  // the exponent's and two upper fraction bits of 1/16
 
   std::vector<RansTable> tables_;  // [kClasses][kPhases]

@@ -25,7 +25,7 @@ int32_t nearest(float x, int kind) {
 
 int16_t cost(float x, int kind) {
   const float error = x - static_cast<float>(nearest(x, kind));
-  return static_cast<int16_t>(error * error * kCostScale + 0.5F);
+  return static_cast<int16_t>(error * error * kCostScale);
 }
 
 }  // namespace

@@ -25,13 +25,13 @@ struct FuzzTarget {
   void (*mend)(Bytes& bytes, Random& random);
 };
 
-// "pages", "rest", "calibration", "rotations".
+// "pages", "rest", "archive", "calibration", "rotations".
 const FuzzTarget& fuzz_target(std::string_view name);
 
 // One to four changes anywhere, half of them within the first 400 bytes: set, flipped, cut off, repeated or moved. What
 // libFuzzer does, without its memory of what was worth it.
 void change(Bytes& bytes, size_t max_bytes, Random& random);
 
-extern const FuzzTarget kPagesTarget, kRestTarget, kCalibrationTarget, kRotationsTarget;
+extern const FuzzTarget kPagesTarget, kRestTarget, kArchiveTarget, kCalibrationTarget, kRotationsTarget;
 
 }  // namespace recalld::testing
