@@ -6,6 +6,7 @@
 #include <functional>
 #include <stdexcept>
 
+#include "bench/codecs/archived.h"
 #include "bench/codecs/reference_codec.h"
 #include "bench/codecs/references.h"
 #include "bench/codecs/stock_cache.h"
@@ -22,6 +23,7 @@ void must(const Status& status) {
 
 std::vector<std::shared_ptr<const quant::Codec>> codecs_of(const std::string& name, size_t n_layers,
                                                            const Measured& measured) {
+  if (auto archived = make_archived(name); archived != nullptr) return std::vector(n_layers, std::move(archived));
   auto codecs = is_reference(name) ? make_references(name, n_layers, measured.palu)
                                    : quant::make_codecs(name, n_layers, measured.calibration);
   must(codecs.status());
@@ -62,8 +64,11 @@ class CodedSequence {
   }
   size_t page_bytes() const {
     size_t bytes = 0;
+    const auto* archived = dynamic_cast<const ArchiveReference*>(coded_.layers.front().get());
+    if (archived != nullptr) bytes += archived->archive_bytes();
     for (const auto& layer : sequence_.view().layers)
       for (const cache::PagePtr& page : layer) {
+        if (&page->codec() == archived) continue;
         const auto* reference = dynamic_cast<const ReferenceCodec*>(&page->codec());
         bytes += reference != nullptr ? reference->counted_bytes(page->meta()) : page->bytes();
       }
@@ -128,7 +133,9 @@ struct Arm {
 
 }  // namespace
 
-bool is_codec(const std::string& name) { return is_reference(name) || quant::check_codec_name(name).ok(); }
+bool is_codec(const std::string& name) {
+  return make_archived(name) != nullptr || is_reference(name) || quant::check_codec_name(name).ok();
+}
 
 std::vector<Quality> measure_quality(const QualitySettings& settings,
                                      const std::shared_ptr<const runtime::Model>& model,

@@ -38,7 +38,8 @@ struct Measured {
   const PaluBases* palu = nullptr;
 };
 
-// True for names of quant::make_codecs and of the references (bench/codecs/references.h).
+// True for names of quant::make_codecs, of the references (bench/codecs/references.h), and for archive-4
+// (bench/codecs/archived.h).
 bool is_codec(const std::string& name);
 
 // ggml's types first, then `codecs`, in their order.
