@@ -153,7 +153,7 @@ class Restart(DaemonCase):
         with self.assertRaises(Gone):
             daemon.request("GET", "/health")
         daemon.start()
-        self.assertEqual(daemon.turns(session)[-1]["content"], result["text"].strip())
+        self.assertEqual(daemon.turns(session)[-1]["content"], result["text"])
 
     def test_sighup_takes_new_keys_and_keeps_old_ones_on_an_error(self):
         keys = os.path.join(self.folder, "keys")
