@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace recalld::kernels {
 
@@ -32,6 +33,17 @@ void RopeShift::rotate(int n_rows, int head_dim, const float* in, size_t stride,
       to[i * step + partner] = x * sin_[i] + y * cos_[i];
     }
     if (from != to) std::copy(from + n_dims_, from + head_dim, to + n_dims_);
+  }
+}
+
+void rotate_tokens(const RopeSpec& spec, int n_tokens, int32_t start, int direction, int n_heads, int head_dim,
+                   float* rows) {
+  const size_t width = static_cast<size_t>(n_heads) * static_cast<size_t>(head_dim);
+  for (int token = 0; token < n_tokens; ++token) {
+    float* row = rows + static_cast<size_t>(token) * width;
+    const auto position = std::min<int64_t>(int64_t{start} + token, std::numeric_limits<int32_t>::max());
+    RopeShift(spec, direction * static_cast<int32_t>(position))
+        .rotate(n_heads, head_dim, row, static_cast<size_t>(head_dim), row);
   }
 }
 

@@ -30,4 +30,9 @@ class RopeShift {
   std::vector<float> cos_, sin_;
 };
 
+// Each token's heads by as many positions as it stands at: `start` for the first, one more for each further one; back
+// when `direction` is -1, forth when it is 1. rows: [n_tokens][n_heads][head_dim], in place.
+void rotate_tokens(const RopeSpec& spec, int n_tokens, int32_t start, int direction, int n_heads, int head_dim,
+                   float* rows);
+
 }  // namespace recalld::kernels

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <string>
 
 #include "quant/archive_side.h"
+#include "quant/chunk_head.h"
 #include "quant/none16.h"
 #include "quant/page_headers.h"
-#include "quant/rest.h"
 
 namespace recalld::quant {
 namespace {
@@ -34,7 +33,6 @@ struct Head {
   uint32_t neox;
 };
 static_assert(sizeof(Head) == 40);
-constexpr size_t kChecksummed = offsetof(Head, resident_bytes);
 
 Status corrupt_archive(const std::string& what) { return corrupt("archive: " + what); }
 
@@ -42,15 +40,9 @@ size_t numbers_of(const PageMeta& meta) {
   return static_cast<size_t>(meta.n_tokens) * static_cast<size_t>(meta.n_kv_heads) * static_cast<size_t>(meta.head_dim);
 }
 
-// Keys to the positions before RoPE, or back to theirs.
+// Keys to the positions before RoPE (-1), or back to theirs (1).
 void turn(const kernels::RopeSpec& rope, const PageMeta& meta, int direction, std::vector<float>& keys) {
-  const size_t row = static_cast<size_t>(meta.n_kv_heads) * static_cast<size_t>(meta.head_dim);
-  for (int t = 0; t < meta.n_tokens; ++t) {
-    float* at = keys.data() + static_cast<size_t>(t) * row;
-    const auto position = std::min<int64_t>(int64_t{meta.rope_start} + t, std::numeric_limits<int32_t>::max());
-    kernels::RopeShift(rope, direction * static_cast<int32_t>(position))
-        .rotate(meta.n_kv_heads, meta.head_dim, at, static_cast<size_t>(meta.head_dim), at);
-  }
+  kernels::rotate_tokens(rope, meta.n_tokens, meta.rope_start, direction, meta.n_kv_heads, meta.head_dim, keys.data());
 }
 
 std::vector<float> rotated(const kernels::SignFlips& flips, const PageMeta& meta, const std::vector<float>& rows) {
@@ -101,31 +93,11 @@ void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
   out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
-std::vector<std::byte> with_head(Head head, std::span<const std::byte> body) {
-  std::vector<std::byte> out(sizeof head + body.size());
-  std::memcpy(out.data(), &head, sizeof head);
-  std::memcpy(out.data() + sizeof head, body.data(), body.size());
-  head.checksum = checksum64(std::span<const std::byte>(out).subspan(kChecksummed));
-  std::memcpy(out.data(), &head, sizeof head);
-  return out;
-}
-
 Result<Head> read_head(std::span<const std::byte> archive) {
-  Head head;
-  if (archive.size() < sizeof head)
-    return corrupt_archive("size " + std::to_string(archive.size()) + " is less than a header");
-  std::memcpy(&head, archive.data(), sizeof head);
-  if (head.magic != kMagic) return corrupt_archive("magic is " + std::to_string(head.magic));
-  if (head.version != kVersion || head.reserved != 0)
-    return corrupt_archive("version is " + std::to_string(head.version) + ", expected 1");
-  if (head.checksum != checksum64(archive.subspan(kChecksummed)))
-    return corrupt_archive("its bytes do not match its checksum");
-  if (head.rope_dims > kernels::kMaxHeadDim || head.rope_dims % 2 != 0 || head.neox > 1)
-    return corrupt_archive("rope of " + std::to_string(head.rope_dims) + " dims, kind " + std::to_string(head.neox));
-  if (head.resident_bytes > kMaxResidentBytes)
-    return corrupt_archive("it claims pages of " + std::to_string(head.resident_bytes) + " bytes");
-  if (head.n_pages < 1 || head.n_pages > kMaxLayers)
-    return corrupt_archive("page count is " + std::to_string(head.n_pages) + ", expected 1..65536");
+  const Result<Head> head = quant::read_head<Head>(archive, kMagic, kVersion);
+  if (!head.ok()) return head.status().with_context("archive");
+  if (head->rope_dims > kernels::kMaxHeadDim || head->rope_dims % 2 != 0 || head->neox > 1)
+    return corrupt_archive("rope of " + std::to_string(head->rope_dims) + " dims, kind " + std::to_string(head->neox));
   return head;
 }
 

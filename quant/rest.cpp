@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "quant/chunk_head.h"
 #include "quant/page_headers.h"
 #include "quant/rest_walk.h"
 
@@ -27,7 +28,6 @@ struct Head {
   uint64_t pages_checksum;  // of the pages' checksums, in their order
 };
 static_assert(sizeof(Head) == 40);
-constexpr size_t kChecksummed = offsetof(Head, resident_bytes);
 
 Status corrupt_rest(const std::string& what) { return corrupt("chunk at rest: " + what); }
 
@@ -97,30 +97,10 @@ class Reader {
   RansDecoder decoder_;
 };
 
-std::vector<std::byte> with_head(Head head, std::span<const std::byte> body) {
-  std::vector<std::byte> out(sizeof head + body.size());
-  std::memcpy(out.data(), &head, sizeof head);
-  if (!body.empty()) std::memcpy(out.data() + sizeof head, body.data(), body.size());
-  head.checksum = checksum64(std::span<const std::byte>(out).subspan(kChecksummed));
-  std::memcpy(out.data(), &head, sizeof head);
-  return out;
-}
-
 Result<Head> read_head(std::span<const std::byte> encoded) {
-  Head head;
-  if (encoded.size() < sizeof head)
-    return corrupt_rest("size " + std::to_string(encoded.size()) + " is less than a header");
-  std::memcpy(&head, encoded.data(), sizeof head);
-  if (head.magic != kMagic) return corrupt_rest("magic is " + std::to_string(head.magic));
-  if (head.version != kVersion || head.reserved != 0)
-    return corrupt_rest("version is " + std::to_string(head.version) + ", expected 1");
-  if (head.checksum != checksum64(encoded.subspan(kChecksummed)))
-    return corrupt_rest("its bytes do not match its checksum");
-  if (head.form > kCoded) return corrupt_rest("form is " + std::to_string(head.form) + ", expected 0 or 1");
-  if (head.resident_bytes > kMaxResidentBytes)
-    return corrupt_rest("it claims pages of " + std::to_string(head.resident_bytes) + " bytes");
-  if (head.n_pages < 1 || head.n_pages > kMaxLayers)
-    return corrupt_rest("page count is " + std::to_string(head.n_pages) + ", expected 1..65536");
+  const Result<Head> head = quant::read_head<Head>(encoded, kMagic, kVersion);
+  if (!head.ok()) return head.status().with_context("chunk at rest");
+  if (head->form > kCoded) return corrupt_rest("form is " + std::to_string(head->form) + ", expected 0 or 1");
   return head;
 }
 

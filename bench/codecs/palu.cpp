@@ -72,12 +72,12 @@ Status PaluReference::approximate(const quant::PageMeta& meta, std::span<float> 
                             std::to_string(meta.head_dim) + " dims; the basis is of " +
                             std::to_string(layer_.n_kv_heads) + " of " + std::to_string(layer_.head_dim));
   const auto tokens = static_cast<size_t>(meta.n_tokens);
-  unrotate_keys(layer_, meta.n_tokens, meta.rope_start, keys.data());
+  turn_keys(layer_, meta.n_tokens, meta.rope_start, -1, keys.data());
   for (const Projection& group : projections_) {
     project(tokens, group, group.k, keys.data());
     project(tokens, group, group.v, values.data());
   }
-  rotate_keys(layer_, meta.n_tokens, meta.rope_start, keys.data());
+  turn_keys(layer_, meta.n_tokens, meta.rope_start, 1, keys.data());
   return ok_status();
 }
 

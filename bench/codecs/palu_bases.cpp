@@ -38,16 +38,6 @@ std::vector<float> directions(size_t width, quant::Matrix moments) {
   return {eigen.vectors.begin(), eigen.vectors.end()};
 }
 
-void turn_keys(const PaluLayer& layer, int n_tokens, int32_t start, int sign, float* keys) {
-  if (layer.rope == nullptr) return;
-  const size_t row = static_cast<size_t>(layer.n_kv_heads) * static_cast<size_t>(layer.head_dim);
-  for (int token = 0; token < n_tokens; ++token) {
-    float* const key = keys + static_cast<size_t>(token) * row;
-    kernels::RopeShift(*layer.rope, sign * (start + token))
-        .rotate(layer.n_kv_heads, layer.head_dim, key, static_cast<size_t>(layer.head_dim), key);
-  }
-}
-
 PaluBases empty_bases(const cache::CacheShape& shape) {
   PaluBases bases;
   for (const cache::LayerShape& from : shape.layers) {
@@ -63,12 +53,9 @@ PaluBases empty_bases(const cache::CacheShape& shape) {
 
 }  // namespace
 
-void unrotate_keys(const PaluLayer& layer, int n_tokens, int32_t start, float* keys) {
-  turn_keys(layer, n_tokens, start, -1, keys);
-}
-
-void rotate_keys(const PaluLayer& layer, int n_tokens, int32_t start, float* keys) {
-  turn_keys(layer, n_tokens, start, 1, keys);
+void turn_keys(const PaluLayer& layer, int n_tokens, int32_t start, int direction, float* keys) {
+  if (layer.rope != nullptr)
+    kernels::rotate_tokens(*layer.rope, n_tokens, start, direction, layer.n_kv_heads, layer.head_dim, keys);
 }
 
 Result<PaluBases> measure_palu_bases(runtime::Engine& engine, const std::vector<std::vector<int32_t>>& texts,
@@ -91,7 +78,7 @@ Result<PaluBases> measure_palu_bases(runtime::Engine& engine, const std::vector<
       for (size_t index = 0; index < sums.size(); ++index) {
         const PaluLayer& layer = bases.layers[index];
         const size_t stride = static_cast<size_t>(layer.n_kv_heads) * static_cast<size_t>(layer.head_dim);
-        unrotate_keys(layer, static_cast<int>(count), 0, rows.layers[index].k.data());
+        turn_keys(layer, static_cast<int>(count), 0, -1, rows.layers[index].k.data());
         for (size_t i = 0; i < layer.groups.size(); ++i) {
           const PaluGroup& group = layer.groups[i];
           const size_t from = kSkipped * stride + static_cast<size_t>(group.first_head * layer.head_dim);

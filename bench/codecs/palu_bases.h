@@ -41,8 +41,8 @@ struct PaluBases {
 Result<PaluBases> measure_palu_bases(runtime::Engine& engine, const std::vector<std::vector<int32_t>>& texts,
                                      const std::function<void(size_t)>& on_piece);
 
-// keys: [n_tokens][n_kv_heads][head_dim], rotated at positions `start` and on; turned to before rotation, or back.
-void unrotate_keys(const PaluLayer& layer, int n_tokens, int32_t start, float* keys);
-void rotate_keys(const PaluLayer& layer, int n_tokens, int32_t start, float* keys);
+// keys: [n_tokens][n_kv_heads][head_dim], rotated at positions `start` and on; turned to before rotation by direction
+// -1, back by 1.
+void turn_keys(const PaluLayer& layer, int n_tokens, int32_t start, int direction, float* keys);
 
 }  // namespace recalld::bench

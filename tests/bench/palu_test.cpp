@@ -21,7 +21,7 @@ TEST(Palu, KeepsWhatLiesInItsBasis) {
             (*side)[token * 320 + static_cast<size_t>(group.first_head) * 64 + j] += weight * group.k[i * width + j];
         }
   }
-  rotate_keys(bases.layers[0], 17, 900, rows.k.data());
+  turn_keys(bases.layers[0], 17, 900, 1, rows.k.data());
   const auto codec = make_references("palu-50", 1, &bases).value().front();
   const Rows back = through(*codec, meta_of(shape, 900), rows);
   EXPECT_LT(error(rows.k, back.k), 1e-6);

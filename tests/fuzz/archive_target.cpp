@@ -1,11 +1,11 @@
 // An archive, decoded to pages of none16.
-#include <cstring>
 #include <stdexcept>
 
 #include "quant/archive.h"
 #include "quant/none16.h"
 #include "tests/fuzz/exact_buffer.h"
 #include "tests/fuzz/page_bytes.h"
+#include "tests/quant/chunks.h"
 #include "tests/quant/vectors.h"
 
 namespace recalld::testing {
@@ -13,11 +13,11 @@ namespace {
 
 constexpr size_t kMaxBytes = 1024;
 constexpr size_t kMaxResident = 1 << 16;
-constexpr size_t kChecksumOffset = 8, kResidentOffset = 16;
+constexpr size_t kResidentOffset = 16;
 
 std::vector<Bytes> seeds() {
   std::vector<Bytes> archives;
-  const quant::None16 none16;
+  const std::vector<std::shared_ptr<const quant::Codec>> two_layers(2, std::make_shared<quant::None16>());
   unsigned seed = 0;
   for (const Kind kind : {Kind::kGaussian, Kind::kBigMean, Kind::kStudentT, Kind::kOneSparse})
     for (const int n_tokens : {1, 5, 17}) {
@@ -26,16 +26,12 @@ std::vector<Bytes> seeds() {
       meta.head_dim = 16;
       meta.n_tokens = n_tokens;
       meta.rope_start = 3;
-      const size_t size = none16.page_bytes(meta.n_kv_heads, meta.head_dim, n_tokens);
-      AlignedBuffer pages(2 * size);
-      for (size_t layer = 0; layer < 2; ++layer) {
-        meta.layer = static_cast<int32_t>(layer);
+      const AlignedBuffer pages = chunk_of(two_layers, meta, [&](size_t) {
         auto k = vectors(kind, n_tokens * meta.n_kv_heads, meta.head_dim, ++seed),
              v = vectors(kind, n_tokens * meta.n_kv_heads, meta.head_dim, ++seed);
         std::fill_n(v.begin(), meta.head_dim, 0.0F);
-        if (!none16.encode_page(meta, k.data(), v.data(), pages.span().subspan(layer * size, size)).ok())
-          throw std::logic_error("a seed's page is refused");
-      }
+        return std::pair(std::move(k), std::move(v));
+      });
       quant::ArchiveOptions options;
       if (n_tokens == 5) options.rope = kernels::RopeSpec{16, kind == Kind::kGaussian, std::vector<float>(8, 0.5F)};
       Bytes archive = quant::encode_archive(pages.span(), options).value();
@@ -50,21 +46,14 @@ bool read(std::span<const std::byte> bytes) {
   if (!info.ok() || info->resident_bytes > kMaxResident) return false;
   ExactBuffer pages(info->resident_bytes);
   if (!quant::decode_archive(copy.span(), pages.span()).ok()) return false;
-  int count = 0;
-  for (std::span<const std::byte> left = pages.span(); !left.empty(); ++count) {
-    const auto page = quant::parse_page_prefix(left);
-    if (!page.ok() || !quant::verify_page(page->bytes).ok())
-      throw std::logic_error("an archive decodes to what is no page");
-    left = left.subspan(page->bytes.size());
-  }
-  if (count != info->n_pages) throw std::logic_error("an archive decodes to another number of pages");
+  if (count_pages(pages.span()) != info->n_pages)
+    throw std::logic_error("an archive decodes to another number of pages");
   return true;
 }
 
 void mend(Bytes& bytes, Random& random) {
   if (random() % 16 == 0 || bytes.size() < kResidentOffset) return;
-  const uint64_t checksum = checksum64(std::span<const std::byte>(bytes).subspan(kResidentOffset));
-  std::memcpy(bytes.data() + kChecksumOffset, &checksum, sizeof checksum);
+  fix_chunk_checksum(bytes);
 }
 
 }  // namespace

@@ -76,6 +76,16 @@ void fix_page_checksum(std::span<std::byte> page) {
   std::memcpy(page.data() + kPageChecksumOffset, &checksum, sizeof checksum);
 }
 
+int count_pages(std::span<const std::byte> pages) {
+  int count = 0;
+  for (; !pages.empty(); ++count) {
+    const auto page = quant::parse_page_prefix(pages);
+    if (!page.ok() || !quant::verify_page(page->bytes).ok()) throw std::logic_error("what was decoded is no page");
+    pages = pages.subspan(page->bytes.size());
+  }
+  return count;
+}
+
 CodecTag random_tag(Random& random, int head_dim) {
   const auto side = [&]() -> kernels::SideFormat {
     const std::vector<kernels::SideFormat> others =

@@ -20,6 +20,9 @@ std::optional<size_t> size_of_page(std::span<const std::byte> header);
 // page: a header at least.
 void fix_page_checksum(std::span<std::byte> page);
 
+// Of what a decoder gave back: every byte belongs to a valid page, or it throws.
+int count_pages(std::span<const std::byte> pages);
+
 // A codec's tag, or one of any formats.
 quant::CodecTag random_tag(Random& random, int head_dim);
 // Of a small page.

@@ -5,6 +5,7 @@
 #include "quant/rest.h"
 #include "tests/fuzz/exact_buffer.h"
 #include "tests/fuzz/page_bytes.h"
+#include "tests/quant/chunks.h"
 
 namespace recalld::testing {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 constexpr size_t kMaxBytes = 2048;
 // The decoder writes into memory of the size that a chunk claims; who has the memory is the caller.
 constexpr size_t kMaxResident = 1 << 18;
-constexpr size_t kChecksumOffset = 8, kResidentOffset = 16, kPagesOffset = 24, kFormOffset = 28, kHeadBytes = 40;
+constexpr size_t kResidentOffset = 16, kPagesOffset = 24, kFormOffset = 28, kHeadBytes = 40;
 constexpr size_t kHeaderInChunk = quant::kPageHeaderBytes - sizeof(uint64_t);
 
 std::vector<Bytes> seeds() {
@@ -59,14 +60,8 @@ bool read(std::span<const std::byte> bytes) {
   if (!info.ok() || info->resident_bytes > kMaxResident) return false;
   ExactBuffer pages(info->resident_bytes);
   if (!quant::decode_rest(copy.span(), pages.span()).ok()) return false;
-  int count = 0;
-  for (std::span<const std::byte> left = pages.span(); info->coded && !left.empty(); ++count) {
-    const auto page = quant::parse_page_prefix(left);
-    if (!page.ok() || !quant::verify_page(page->bytes).ok())
-      throw std::logic_error("a chunk decodes to what is no page");
-    left = left.subspan(page->bytes.size());
-  }
-  if (info->coded && count != info->n_pages) throw std::logic_error("a chunk decodes to another number of pages");
+  if (info->coded && count_pages(pages.span()) != info->n_pages)
+    throw std::logic_error("a chunk decodes to another number of pages");
   return true;
 }
 
@@ -105,8 +100,7 @@ void mend(Bytes& bytes, Random& random) {
   const auto way = random() % 16;
   if (way == 0 || bytes.size() < kResidentOffset) return;
   if (way < 12) fix_sizes(bytes);
-  const uint64_t checksum = checksum64(std::span<const std::byte>(bytes).subspan(kResidentOffset));
-  std::memcpy(bytes.data() + kChecksumOffset, &checksum, sizeof checksum);
+  fix_chunk_checksum(bytes);
 }
 
 }  // namespace

@@ -6,31 +6,30 @@
 
 #include "quant/archive.h"
 #include "quant/none16.h"
+#include "tests/quant/chunks.h"
 #include "tests/quant/vectors.h"
 
 namespace recalld::quant {
 namespace {
 
+using testing::fix_chunk_checksum;
 using ::testing::HasSubstr;
 using testing::Kind;
 using testing::vectors;
 
 AlignedBuffer make_chunk(int n_tokens, int n_layers) {
-  constexpr int kHeads = 1, kDims = 32;
-  const size_t size = None16().page_bytes(kHeads, kDims, n_tokens);
-  AlignedBuffer chunk(size * static_cast<size_t>(n_layers));
+  constexpr int kDims = 32;
   PageMeta meta;
-  meta.n_kv_heads = kHeads;
+  meta.n_kv_heads = 1;
   meta.head_dim = kDims;
   meta.n_tokens = n_tokens;
-  for (unsigned layer = 0; layer < static_cast<unsigned>(n_layers); ++layer) {
-    meta.layer = static_cast<int32_t>(layer);
+  const std::vector<std::shared_ptr<const Codec>> codecs(static_cast<size_t>(n_layers), std::make_shared<None16>());
+  return testing::chunk_of(codecs, meta, [&](size_t i) {
+    const auto layer = static_cast<unsigned>(i);
     auto k = vectors(Kind::kBigMean, n_tokens, kDims, 2 * layer), v = vectors(Kind::kStudentT, n_tokens, kDims, layer);
     std::fill_n(v.begin(), kDims, 0.0F);
-    const Status status = None16().encode_page(meta, k.data(), v.data(), chunk.span().subspan(layer * size, size));
-    EXPECT_TRUE(status.ok()) << status.to_string();
-  }
-  return chunk;
+    return std::pair(std::move(k), std::move(v));
+  });
 }
 
 ArchiveOptions with_rope() {
@@ -39,17 +38,12 @@ ArchiveOptions with_rope() {
   return options;
 }
 
-void set_checksum(std::vector<std::byte>& archive) {
-  const uint64_t checksum = checksum64(std::span<const std::byte>(archive).subspan(16));
-  std::memcpy(archive.data() + 8, &checksum, sizeof checksum);
-}
-
 TEST(ArchiveDamage, IsNamed) {
   const AlignedBuffer chunk = make_chunk(19, 3);
   const auto archive = encode_archive(chunk.span()).value();
   AlignedBuffer back(chunk.size());
   const auto message = [&](std::vector<std::byte> bytes, bool fix = true) {
-    if (fix) set_checksum(bytes);
+    if (fix) fix_chunk_checksum(bytes);
     const Status status = decode_archive(bytes, back.span());
     EXPECT_EQ(StatusCode::kCorrupt, status.code());
     return status.message();
@@ -109,7 +103,7 @@ TEST(ArchiveDamage, NoBytesLeadOutOfBounds) {
       // Sizes are checked first; leave them right most of the time.
       if (random() % 16 != 0 && bytes.size() >= 40) std::memcpy(bytes.data() + 16, archive.data() + 16, 24);
       bytes.shrink_to_fit();
-      set_checksum(bytes);
+      fix_chunk_checksum(bytes);
       if (!decode_archive(bytes, back.span()).ok()) ++refused;
     }
     EXPECT_GT(refused, kMutations * 8 / 10);
@@ -126,7 +120,7 @@ TEST(ArchiveDamage, NoiseLeadsNowhere) {
     // The pages' headers are kept: 40 bytes, 1 + 88 and two marks.
     for (size_t at = 131; at < bytes.size(); ++at)
       bytes[at] = i % 3 == 0 ? std::byte{0} : i % 3 == 1 ? std::byte{0xFF} : static_cast<std::byte>(random());
-    set_checksum(bytes);
+    fix_chunk_checksum(bytes);
     EXPECT_FALSE(decode_archive(bytes, back.span()).ok());
   }
 }

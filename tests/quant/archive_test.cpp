@@ -9,6 +9,7 @@
 
 #include "quant/codec.h"
 #include "quant/none16.h"
+#include "tests/quant/chunks.h"
 #include "tests/quant/vectors.h"
 
 namespace recalld::quant {
@@ -36,9 +37,6 @@ Sides draw(Kind keys, Kind values, const Shape& shape, unsigned seed = 1) {
 }
 
 AlignedBuffer chunk_of(const Sides& sides, const Shape& shape, const std::string& codec_name = "none16") {
-  const auto codec = make_codec(codec_name).value();
-  const size_t size = codec->page_bytes(shape.n_kv_heads, shape.head_dim, shape.n_tokens);
-  AlignedBuffer chunk(size * static_cast<size_t>(shape.n_layers));
   PageMeta meta;
   meta.n_kv_heads = shape.n_kv_heads;
   meta.head_dim = shape.head_dim;
@@ -46,14 +44,9 @@ AlignedBuffer chunk_of(const Sides& sides, const Shape& shape, const std::string
   meta.rope_start = 17;
   meta.token_start = 123'456;
   meta.fingerprint = {3, 4};
-  for (int layer = 0; layer < shape.n_layers; ++layer) {
-    meta.layer = layer;
-    const auto at = static_cast<size_t>(layer);
-    const Status status =
-        codec->encode_page(meta, sides[2 * at].data(), sides[2 * at + 1].data(), chunk.span().subspan(at * size, size));
-    EXPECT_TRUE(status.ok()) << status.to_string();
-  }
-  return chunk;
+  const std::vector codecs(static_cast<size_t>(shape.n_layers), make_codec(codec_name).value());
+  return testing::chunk_of(codecs, meta,
+                           [&](size_t layer) { return std::pair(sides[2 * layer], sides[2 * layer + 1]); });
 }
 
 Sides rows_of(const AlignedBuffer& chunk) {

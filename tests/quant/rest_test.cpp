@@ -6,11 +6,14 @@
 #include <random>
 
 #include "quant/codec.h"
+#include "tests/quant/chunks.h"
 #include "tests/quant/vectors.h"
 
 namespace recalld::quant {
 namespace {
 
+using testing::chunk_of;
+using testing::fix_chunk_checksum;
 using ::testing::HasSubstr;
 using testing::Kind;
 using testing::vectors;
@@ -22,13 +25,8 @@ struct Shape {
 // Pages of all layers; layer i is coded by codecs[i mod their number].
 AlignedBuffer make_chunk(const std::vector<std::string>& codecs, const Shape& shape, unsigned seed = 1) {
   std::vector<std::shared_ptr<const Codec>> of_layer;
-  size_t size = 0;
-  for (int layer = 0; layer < shape.n_layers; ++layer) {
+  for (int layer = 0; layer < shape.n_layers; ++layer)
     of_layer.push_back(make_codec(codecs[static_cast<size_t>(layer) % codecs.size()]).value());
-    size += of_layer.back()->page_bytes(shape.n_kv_heads, shape.head_dim, shape.n_tokens);
-  }
-  AlignedBuffer chunk(size);
-  std::span<std::byte> left = chunk.span();
   PageMeta meta;
   meta.n_kv_heads = shape.n_kv_heads;
   meta.head_dim = shape.head_dim;
@@ -36,17 +34,11 @@ AlignedBuffer make_chunk(const std::vector<std::string>& codecs, const Shape& sh
   meta.rope_start = 17;
   meta.token_start = 123'456;
   meta.fingerprint = {3, 4};
-  for (const auto& codec : of_layer) {
-    const size_t page = codec->page_bytes(shape.n_kv_heads, shape.head_dim, shape.n_tokens);
+  return chunk_of(of_layer, meta, [&](size_t) {
     const int width = shape.n_kv_heads * shape.head_dim;
-    const auto k = vectors(Kind::kBigMean, shape.n_tokens, width, seed++),
-               v = vectors(Kind::kGaussian, shape.n_tokens, width, seed++);
-    const Status status = codec->encode_page(meta, k.data(), v.data(), left.first(page));
-    EXPECT_TRUE(status.ok()) << status.to_string();
-    left = left.subspan(page);
-    ++meta.layer;
-  }
-  return chunk;
+    auto k = vectors(Kind::kBigMean, shape.n_tokens, width, seed++);
+    return std::pair(std::move(k), vectors(Kind::kGaussian, shape.n_tokens, width, seed++));
+  });
 }
 
 // What comes back; nothing when it is not what went in.
@@ -189,17 +181,12 @@ TEST(Rest, WhatIsNoChunkIsNotEncoded) {
   EXPECT_EQ(StatusCode::kCorrupt, encode_rest(zeros.span()).status().code());
 }
 
-void set_checksum(std::vector<std::byte>& encoded) {
-  const uint64_t checksum = checksum64(std::span<const std::byte>(encoded).subspan(16));
-  std::memcpy(encoded.data() + 8, &checksum, sizeof checksum);
-}
-
 TEST(Rest, DamageIsNamed) {
   const AlignedBuffer chunk = make_chunk({"turboquant-k3v2"}, {});
   const auto encoded = encode_rest(chunk.span()).value();
   AlignedBuffer back(chunk.size());
   const auto message = [&](std::vector<std::byte> bytes, bool fix = true) {
-    if (fix) set_checksum(bytes);
+    if (fix) fix_chunk_checksum(bytes);
     const Status status = decode_rest(bytes, back.span());
     EXPECT_FALSE(status.ok());
     return status.message();
@@ -247,7 +234,7 @@ TEST(Rest, NoBytesLeadOutOfBounds) {
       // Sizes are checked first; leave them right most of the time.
       if (random() % 16 != 0 && bytes.size() >= 24) std::memcpy(bytes.data() + 16, encoded.data() + 16, 8);
       bytes.shrink_to_fit();
-      set_checksum(bytes);
+      fix_chunk_checksum(bytes);
       const Status status = decode_rest(bytes, back.span());
       if (status.ok())
         EXPECT_EQ(0, std::memcmp(chunk.data(), back.data(), chunk.size())) << i;
