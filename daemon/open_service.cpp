@@ -71,7 +71,8 @@ Result<episodes::TrunkOptions> trunk_options(const ServiceOptions& options, int3
   trunk.view_tokens =
       options.reading_view_tokens > 0 ? options.reading_view_tokens : window - episodes::longest_block(trunk);
   trunk.plan = std::move(plan);
-  RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(options.codec, options.near_codec, options.near_tokens, &trunk));
+  RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(
+      episodes::near_pages(options.codec, options.near_codec, options.near_tokens, options.recent_tokens), &trunk));
   RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk));
   return trunk;
 }

@@ -27,7 +27,7 @@ struct ServiceOptions {
   std::string encoder_path;  // GGUF of the text encoder; empty: the model's own states
   std::string data_dir;
   std::string codec = "turboquant-4";
-  std::string near_codec;   // of young pages; empty: see episodes::set_near_pages
+  std::string near_codec;   // of young pages; empty: see episodes::near_pages
   int32_t near_tokens = 0;  // how many tokens are young; 0: likewise
   std::string calibration;  // file for codecs that need one; empty: calibration_path() in data_dir
   int32_t block_tokens = 256;

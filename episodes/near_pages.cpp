@@ -1,8 +1,5 @@
 #include "episodes/near_pages.h"
 
-#include <algorithm>
-#include <string>
-
 namespace recalld::episodes {
 namespace {
 
@@ -11,22 +8,22 @@ constexpr int32_t kCodedNearTokens = 384;
 
 }  // namespace
 
-std::string_view default_near_codec(std::string_view codec) {
+NearPages near_pages(std::string_view codec, std::string_view near_codec, int32_t near_tokens, int32_t recent_tokens) {
   const bool wide =
       codec == kPlain || codec.find("-4") != std::string_view::npos || codec.find("-k4") != std::string_view::npos;
-  return wide ? kPlain : "turboquant-4";
+  if (near_codec.empty()) near_codec = wide ? kPlain : "turboquant-4";
+  const int32_t usual = near_codec == kPlain ? recent_tokens : kCodedNearTokens;
+  return {std::string(near_codec), near_tokens > 0 ? near_tokens : usual};
 }
 
-Status set_near_pages(std::string_view codec, std::string_view near_codec, int32_t near_tokens, TrunkOptions* options) {
-  if (near_codec.empty()) near_codec = default_near_codec(codec);
-  if (quant::needs_calibration(near_codec))
-    return invalid_argument("young pages cannot be " + std::string(near_codec) +
+Status set_near_pages(const NearPages& near, TrunkOptions* options) {
+  if (quant::needs_calibration(near.codec))
+    return invalid_argument("young pages cannot be " + near.codec +
                             ", which needs a calibration; take none16 or one of turboquant's");
-  RECALLD_ASSIGN_OR_RETURN(const auto near, quant::make_codec(near_codec));
-  const bool plain = near_codec == kPlain;
+  RECALLD_ASSIGN_OR_RETURN(const auto codec, quant::make_codec(near.codec));
   options->near_plan.layers.clear();
-  if (!plain) options->near_plan.layers.assign(options->plan.layers.size(), near);
-  options->near_tokens = near_tokens > 0 ? near_tokens : plain ? options->recent_tokens : kCodedNearTokens;
+  if (near.codec != kPlain) options->near_plan.layers.assign(options->plan.layers.size(), codec);
+  options->near_tokens = near.tokens;
   return ok_status();
 }
 

@@ -23,6 +23,10 @@ std::string choice_key(const ChoiceOptions& options) {
          " order=" + std::string(retrieval::view_order_name(options.order));
 }
 
+episodes::NearPages near_of(const OurOptions& options, const std::string& codec) {
+  return episodes::near_pages(codec, options.near_codec, options.near, options.choice.recent_tokens);
+}
+
 // What segments to read is independent of how: arms share it.
 Result<std::shared_ptr<SegmentChoice>> shared_choice(const ArmContext& context, const OurOptions& options) {
   return context.shared<SegmentChoice>("choice " + choice_key(options.choice), [&] {
@@ -75,7 +79,7 @@ Result<episodes::TrunkOptions> trunk_options(const ArmContext& context, const Ou
   trunk.window_tokens = context.engine->context();
   trunk.view_tokens = std::min(options.reading_view, trunk.window_tokens - episodes::longest_block(trunk));
   RECALLD_ASSIGN_OR_RETURN(trunk.plan, plan_of(context, options, codec));
-  RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(codec, options.near_codec, options.near, &trunk));
+  RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(near_of(options, codec), &trunk));
   RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk));
   trunk.fingerprint = episodes::trunk_fingerprint(model.fingerprint(), "plain", trunk);
   return trunk;
@@ -158,17 +162,10 @@ class OurArm final : public Arm {
 
  private:
   std::string reading_key() const {
+    const episodes::NearPages near = near_of(options_, options_.reading_codec);
     return "reading=" + std::string(episodes::reading_policy_name(options_.reading)) +
            " view=" + std::to_string(options_.reading_view) + " block=" + std::to_string(options_.block) +
-           " read=" + options_.reading_codec + near_key();
-  }
-
-  // Nothing where it changes nothing.
-  std::string near_key() const {
-    if (options_.near == 0 && options_.near_codec.empty() &&
-        episodes::default_near_codec(options_.reading_codec) == "none16")
-      return "";
-    return " near=" + std::to_string(options_.near) + " " + options_.near_codec;
+           " read=" + options_.reading_codec + " near=" + std::to_string(near.tokens) + " " + near.codec;
   }
 
   size_t first_group(int64_t token) const {

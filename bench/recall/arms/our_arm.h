@@ -15,7 +15,7 @@ struct OurOptions {
   int32_t reading_view = 4096;  // tokens seen while reading
   int32_t block = 256;
   int32_t near = 0;        // young tokens, and
-  std::string near_codec;  // how they are coded: see episodes::set_near_pages
+  std::string near_codec;  // how they are coded: see episodes::near_pages
   std::string codec = "turboquant-4";
   std::string reading_codec;  // pages seen while reading, coded anew at the end; "": codec
   std::string encoder;        // GGUF

@@ -47,15 +47,11 @@ Result<std::shared_ptr<SegmentChoice>> SegmentChoice::build(const History& histo
 
 Status SegmentChoice::index_segments() {
   RECALLD_ASSIGN_OR_RETURN(index_, retrieval::SegmentIndex::create(encoder_->dim()));
-  // As they lie in kv.db: halves, one vector for each segment too, and the numbers of turns and sentences.
-  const size_t vector_bytes = static_cast<size_t>(encoder_->dim()) * sizeof(uint16_t);
-  vectors_held_ = segments_.size() * (vector_bytes + sizeof(uint32_t));
   std::vector<retrieval::SegmentTurn> turns;
   for (const Turn& turn : history_.turns) {
     episodes::SegmentEmbedder embedder({{turn.speaker, turn.text, {}, {}}});
     while (!embedder.done()) RECALLD_RETURN_IF_ERROR(embedder.step(*encoder_));
     retrieval::SegmentTurn known = std::move(embedder.take().front());
-    vectors_held_ += vector_bytes * (1 + known.sentences.size()) + sizeof(uint32_t);
     text_held_ += turn.speaker.size() + turn.text.size();
     turn_vectors_.push_back(known.vector);
     turns.push_back(std::move(known));
@@ -64,6 +60,8 @@ Status SegmentChoice::index_segments() {
     const auto own =
         std::span(turns).subspan(static_cast<size_t>(segment.first_turn), static_cast<size_t>(segment.n_turns));
     RECALLD_RETURN_IF_ERROR(index_->add(segment, own));
+    // As they lie in kv.db: the segment's own vector, in halves, and those of its turns.
+    vectors_held_ += static_cast<size_t>(encoder_->dim()) * sizeof(uint16_t) + episodes::pack_vectors(own).size();
   }
   return ok_status();
 }
