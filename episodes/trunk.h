@@ -39,7 +39,7 @@ namespace recalld::episodes {
 struct TrunkOptions {
   SegmenterOptions segments;
   ReadingPolicy reading = ReadingPolicy::kRecent;
-  int32_t block_tokens = 256;    // 16 or more
+  int32_t block_tokens = 128;    // 16 or more
   int32_t page_tokens = 256;     // most tokens of a page; 16..kMaxPageTokens
   int32_t recent_tokens = 128;   // newest tokens in a composed reading view
   int32_t pinned_tokens = 16;    // less than page_tokens; 0 for none

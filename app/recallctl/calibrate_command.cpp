@@ -18,7 +18,8 @@
 namespace recalld::recallctl {
 namespace {
 
-std::string default_path(const std::string& fingerprint) {
+std::string path_for(const std::string& out, const std::string& fingerprint) {
+  if (!out.empty()) return out.ends_with('/') ? out + fingerprint + ".rcal" : out;
   std::map<std::string, std::string> environment;
   for (const char* name : {"STATE_DIRECTORY", "XDG_DATA_HOME", "HOME"})
     if (const char* value = std::getenv(name); value != nullptr) environment[name] = value;
@@ -60,8 +61,12 @@ Status calibrate_command(const CalibrateOptions& options) {
   runtime::ModelOptions model_options;
   model_options.path = options.model;
   RECALLD_ASSIGN_OR_RETURN(const auto model, runtime::Model::load(model_options));
-  const std::string out = options.out.empty() ? default_path(model->fingerprint().hex()) : options.out;
+  const std::string out = path_for(options.out, model->fingerprint().hex());
   if (out.empty()) return invalid_argument("HOME is unknown; say where the calibration goes with --out");
+  if (options.keep && episodes::load_calibration(out, *model).ok()) {
+    std::printf("%s\n", out.c_str());
+    return ok_status();
+  }
   RECALLD_ASSIGN_OR_RETURN(const std::vector<std::string> texts, texts_of(options));
   RECALLD_ASSIGN_OR_RETURN(const std::vector<quant::ZooRotations> rotations, rotations_of(options));
   runtime::EngineOptions engine_options;

@@ -11,7 +11,9 @@ namespace recalld::recallctl {
 struct CalibrateOptions {
   std::string model;               // GGUF
   std::vector<std::string> texts;  // files; empty: what is built in
-  std::string out;                 // empty: where the daemon looks for it
+  // The file to write; with a slash at its end, the folder of FINGERPRINT.rcal. Empty: where the daemon looks for it.
+  std::string out;
+  bool keep = false;  // a file that is there and is this model's
   // OSCAR's published rotations of the model, of keys and of values (quant/rotation_zoo.h); empty: measured.
   std::vector<std::string> oscar_rotations;
   int threads = 1;

@@ -129,8 +129,9 @@ CLI::App* add_calibrate(CLI::App* app, CalibrateOptions* options) {
   calibrate->add_option("--text", options->texts, "Text, NDJSON or LoCoMo JSON files to measure it on")
       ->delimiter(',')
       ->default_str("a story and a conversation that are built in");
-  calibrate->add_option("--out", options->out, "The file to write")
+  calibrate->add_option("--out", options->out, "The file to write, or with a slash at its end the folder for it")
       ->default_str("where a daemon with its default memory.data_dir looks for it");
+  calibrate->add_flag("--keep", options->keep, "Do nothing where the model's calibration is there");
   calibrate
       ->add_option("--oscar-rotations", options->oscar_rotations,
                    "OSCAR's published rotations of the model for oscar-2: the file of keys, then that of values")

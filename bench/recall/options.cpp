@@ -63,8 +63,10 @@ bool read_options(int argc, char** argv, Options* options, int* exit_code) {
   options->calibration = "data/sample_prose.txt";
   app.add_option("--calibration", options->calibration, "text that EpiCache's layer budgets are measured on")
       ->capture_default_str();
+  options->calibrations = environment("RECALLD_CALIBRATIONS");
   app.add_option("--calibrations", options->calibrations,
-                 "folder where recallctl calibrate put FINGERPRINT.rcal, for codecs that need one");
+                 "folder where recallctl calibrate put FINGERPRINT.rcal, for codecs that need one (default: "
+                 "RECALLD_CALIBRATIONS)");
   std::vector<std::string> ours;
   app.add_option(
       "--ours", ours,

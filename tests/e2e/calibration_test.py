@@ -116,6 +116,28 @@ class Calibrations(DaemonCase):
                     file.write(content)
                 self.assert_start_fails(self.coded(model, bad, name=name), bad, reason)
 
+    def test_a_folder_of_calibrations_and_what_is_kept(self):
+        model = self.model()
+
+        def written(*options):
+            result = subprocess.run([RECALLCTL, "calibrate", model, "--tokens", "1024", "--out", self.path("all/"), *options],
+                                    capture_output=True, text=True, timeout=120 * PATIENCE)
+            self.assertEqual(result.returncode, 0, result)
+            return result.stdout.strip()
+
+        path = written("--keep")
+        self.assertRegex(path, r"/all/[0-9a-f]{32}\.rcal$")
+        made = os.stat(path).st_mtime_ns
+        self.assertEqual(written("--keep"), path)
+        self.assertEqual(os.stat(path).st_mtime_ns, made)
+        with open(path, "r+b") as file:
+            file.truncate(1000)
+        self.assertEqual(written("--keep"), path)
+        self.assertGreater(os.stat(path).st_size, 1000)
+        made = os.stat(path).st_mtime_ns
+        self.assertEqual(written(), path)
+        self.assertNotEqual(os.stat(path).st_mtime_ns, made)
+
     def test_head_dims(self):
         no_multiple = self.model(72)
         self.assert_start_fails(self.daemon("72", model=no_multiple), "heads of 72", "multiple of 16")

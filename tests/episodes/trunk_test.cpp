@@ -304,9 +304,10 @@ TEST(TrunkOptions, NumbersOutOfRangeAreNamed) {
   options.page_tokens = 8;
   EXPECT_FALSE(check_trunk_options(options).ok());
   options = {};
-  options.view_tokens = 300;
+  options.view_tokens = 2 * options.block_tokens - 1;
   EXPECT_FALSE(check_trunk_options(options).ok());
   options = {};
+  options.block_tokens = 256;
   options.view_tokens = 8000;
   EXPECT_NE(check_trunk_options(options).message().find("at most 7681"), std::string::npos);
   options = {};

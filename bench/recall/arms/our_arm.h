@@ -13,7 +13,7 @@ struct OurOptions {
   ChoiceOptions choice;
   episodes::ReadingPolicy reading = episodes::ReadingPolicy::kRecent;
   int32_t reading_view = 4096;  // tokens seen while reading
-  int32_t block = 256;
+  int32_t block = 128;
   int32_t near = 0;        // young tokens, and
   std::string near_codec;  // how they are coded: see episodes::near_pages
   std::string codec = "turboquant-4";
