@@ -1,4 +1,4 @@
-// oscar-2: OSCAR (arXiv 2605.17757) as its code has it (research/oscar.md 1.3, 1.5): rows are rotated by M = U H P, one
+// oscar-2: OSCAR (arXiv 2605.17757) as its code has it: rows are rotated by M = U H P, one
 // matrix for all KV heads of a layer, on each side; clipped at the rank floor(rho d) of their sizes, rho = 0.96 for
 // keys and 0.92 for values; and coded with 2 bits, equal steps from the clipped row's least to its greatest number,
 // scale and offset as halves. The 16-bit windows around it (first and newest tokens) are the cache's.

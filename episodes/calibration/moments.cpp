@@ -148,7 +148,7 @@ void LayerMoments::add(const LayerCapture& rows, int32_t n_tokens) {
     add_outer(d, values, counted, weights.data() + skip, head.values);
     for (size_t i = skip; i < weights.size(); ++i) head.value_weight += weights[i];
 
-    // OSCAR weighs a value with the mean squared logit of its key, normalised to a mean of 1 (research/oscar.md 1.2).
+    // OSCAR weighs a value with the mean squared logit of its key, normalised to a mean of 1 (arXiv 2605.17757).
     std::vector<double> logits(counted);
     double sum = 0;
     for (size_t row = 0; row < counted; ++row) {
