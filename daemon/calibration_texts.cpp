@@ -7,6 +7,7 @@
 
 #include "daemon/builtin_texts.h"
 #include "daemon/import.h"
+#include "quant/calibration.h"
 
 namespace recalld::daemon {
 namespace {
@@ -44,8 +45,8 @@ Result<std::string> read_calibration_text(const std::string& path) {
   return plain_transcript(*messages);
 }
 
-std::string calibration_path(const std::string& data_dir, const std::string& fingerprint) {
-  return (std::filesystem::path(data_dir) / "calibrations" / (fingerprint + ".rcal")).string();
+std::string calibration_path(const std::string& data_dir, const Digest128& model) {
+  return quant::calibration_file(std::filesystem::path(data_dir) / "calibrations", model);
 }
 
 }  // namespace recalld::daemon

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/status.h"
 
 namespace recalld::daemon {
@@ -17,6 +18,6 @@ Result<std::vector<std::string>> builtin_calibration_texts();
 Result<std::string> read_calibration_text(const std::string& path);
 
 // Where a calibration of a model (by fingerprint) lies unless a setting says otherwise.
-std::string calibration_path(const std::string& data_dir, const std::string& fingerprint);
+std::string calibration_path(const std::string& data_dir, const Digest128& model);
 
 }  // namespace recalld::daemon

@@ -48,7 +48,7 @@ Result<std::shared_ptr<const quant::Calibration>> find_calibration(const Service
   std::shared_ptr<const quant::Calibration> calibration;
   if (!quant::needs_calibration(options.codec)) return calibration;
   const std::string path =
-      options.calibration.empty() ? calibration_path(options.data_dir, model.fingerprint().hex()) : options.calibration;
+      options.calibration.empty() ? calibration_path(options.data_dir, model.fingerprint()) : options.calibration;
   auto loaded = episodes::load_calibration(path, model);
   if (loaded.status().code() == StatusCode::kNotFound)
     return failed_precondition("memory.codec " + options.codec + " needs a calibration of the model, and there is no " +

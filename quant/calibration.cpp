@@ -236,6 +236,10 @@ Result<std::shared_ptr<const Calibration>> parse_calibration(std::span<const std
   return std::shared_ptr<const Calibration>(std::move(calibration));
 }
 
+std::string calibration_file(const std::string& folder, const Digest128& model) {
+  return (std::filesystem::path(folder) / (model.hex() + ".rcal")).string();
+}
+
 Status save_calibration(const Calibration& calibration, const std::string& path) {
   RECALLD_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, write_calibration(calibration));
   // Renamed into place: a daemon that starts meanwhile sees the old file or the new one.

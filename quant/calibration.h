@@ -6,7 +6,7 @@
 //   K: x is a key turned back by its page's first position, as if the page stood at position 0. forward = W^T Sq^(1/2),
 //      with C the covariance of such keys, Sq = E[q q^T] over the queries of the head's group at several distances from
 //      the page and W diag(variances) W^T the eigenvalues of Sq^(1/2) C Sq^(1/2). |forward e|^2 is then the mean
-//      squared error of a score. (WUSH-KV, arXiv 2609.38121; NOVA-KV, arXiv 2608.04074: research/oscar.md 5.)
+//      squared error of a score. (WUSH-KV, arXiv 2609.38121; NOVA-KV, arXiv 2608.04074.)
 //      Turned back, keys of all positions have the mean and the covariance that they have before rotation, but for what
 //      rotates fast within a page; as they come, every position has others, and a text beyond the calibration's length
 //      has those that it never saw.
@@ -87,6 +87,9 @@ Result<std::vector<std::byte>> write_calibration(const Calibration& calibration)
 
 // kCorrupt names the first wrong field: cut, altered, of another version, dims out of range, numbers not finite.
 Result<std::shared_ptr<const Calibration>> parse_calibration(std::span<const std::byte> bytes);
+
+// Where a folder of calibrations keeps that of a model, by its fingerprint.
+std::string calibration_file(const std::string& folder, const Digest128& model);
 
 Status save_calibration(const Calibration& calibration, const std::string& path);
 // kNotFound for a file that cannot be read.

@@ -18,13 +18,13 @@
 namespace recalld::recallctl {
 namespace {
 
-std::string path_for(const std::string& out, const std::string& fingerprint) {
-  if (!out.empty()) return out.ends_with('/') ? out + fingerprint + ".rcal" : out;
+std::string path_for(const std::string& out, const Digest128& model) {
+  if (!out.empty()) return out.ends_with('/') ? quant::calibration_file(out, model) : out;
   std::map<std::string, std::string> environment;
   for (const char* name : {"STATE_DIRECTORY", "XDG_DATA_HOME", "HOME"})
     if (const char* value = std::getenv(name); value != nullptr) environment[name] = value;
   const std::string data_dir = daemon::default_data_dir(environment);
-  return data_dir.empty() ? "" : daemon::calibration_path(data_dir, fingerprint);
+  return data_dir.empty() ? "" : daemon::calibration_path(data_dir, model);
 }
 
 Result<std::vector<std::string>> texts_of(const CalibrateOptions& options) {
@@ -61,7 +61,7 @@ Status calibrate_command(const CalibrateOptions& options) {
   runtime::ModelOptions model_options;
   model_options.path = options.model;
   RECALLD_ASSIGN_OR_RETURN(const auto model, runtime::Model::load(model_options));
-  const std::string out = path_for(options.out, model->fingerprint().hex());
+  const std::string out = path_for(options.out, model->fingerprint());
   if (out.empty()) return invalid_argument("HOME is unknown; say where the calibration goes with --out");
   if (options.keep && episodes::load_calibration(out, *model).ok()) {
     std::printf("%s\n", out.c_str());

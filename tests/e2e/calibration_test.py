@@ -87,7 +87,7 @@ class Calibrations(DaemonCase):
         result = subprocess.run([RECALLCTL, "calibrate", model, "--tokens", "1024", "--out", self.path(out), *options],
                                 capture_output=True, text=True, timeout=120 * PATIENCE)
         self.assertEqual(result.returncode, code, result)
-        return result.stderr if code else self.path(out)
+        return result.stderr if code else result.stdout.strip()
 
     def coded(self, model, calibration=None, codec="oscar-2", name="data"):
         settings = {"memory.calibration": calibration} if calibration else {}
@@ -119,23 +119,17 @@ class Calibrations(DaemonCase):
     def test_a_folder_of_calibrations_and_what_is_kept(self):
         model = self.model()
 
-        def written(*options):
-            result = subprocess.run([RECALLCTL, "calibrate", model, "--tokens", "1024", "--out", self.path("all/"), *options],
-                                    capture_output=True, text=True, timeout=120 * PATIENCE)
-            self.assertEqual(result.returncode, 0, result)
-            return result.stdout.strip()
-
-        path = written("--keep")
+        path = self.calibrate(model, "all/", "--keep")
         self.assertRegex(path, r"/all/[0-9a-f]{32}\.rcal$")
         made = os.stat(path).st_mtime_ns
-        self.assertEqual(written("--keep"), path)
+        self.assertEqual(self.calibrate(model, "all/", "--keep"), path)
         self.assertEqual(os.stat(path).st_mtime_ns, made)
         with open(path, "r+b") as file:
             file.truncate(1000)
-        self.assertEqual(written("--keep"), path)
+        self.assertEqual(self.calibrate(model, "all/", "--keep"), path)
         self.assertGreater(os.stat(path).st_size, 1000)
         made = os.stat(path).st_mtime_ns
-        self.assertEqual(written(), path)
+        self.assertEqual(self.calibrate(model, "all/"), path)
         self.assertNotEqual(os.stat(path).st_mtime_ns, made)
 
     def test_head_dims(self):

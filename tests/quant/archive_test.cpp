@@ -37,13 +37,7 @@ Sides draw(Kind keys, Kind values, const Shape& shape, unsigned seed = 1) {
 }
 
 AlignedBuffer chunk_of(const Sides& sides, const Shape& shape, const std::string& codec_name = "none16") {
-  PageMeta meta;
-  meta.n_kv_heads = shape.n_kv_heads;
-  meta.head_dim = shape.head_dim;
-  meta.n_tokens = shape.n_tokens;
-  meta.rope_start = 17;
-  meta.token_start = 123'456;
-  meta.fingerprint = {3, 4};
+  const PageMeta meta = testing::chunk_meta(shape.n_tokens, shape.n_kv_heads, shape.head_dim);
   const std::vector codecs(static_cast<size_t>(shape.n_layers), make_codec(codec_name).value());
   return testing::chunk_of(codecs, meta,
                            [&](size_t layer) { return std::pair(sides[2 * layer], sides[2 * layer + 1]); });

@@ -12,6 +12,18 @@
 
 namespace recalld::testing {
 
+// Of a page in the middle of a trunk.
+inline quant::PageMeta chunk_meta(int n_tokens, int n_kv_heads, int head_dim) {
+  quant::PageMeta meta;
+  meta.n_kv_heads = n_kv_heads;
+  meta.head_dim = head_dim;
+  meta.n_tokens = n_tokens;
+  meta.rope_start = 17;
+  meta.token_start = 123'456;
+  meta.fingerprint = {3, 4};
+  return meta;
+}
+
 // One page for each of `codecs`, of consecutive layers from meta.layer on, one after another. rows(i): keys and values
 // of the i-th, [n_tokens][n_kv_heads][head_dim].
 template <class RowsOf>

@@ -27,13 +27,7 @@ AlignedBuffer make_chunk(const std::vector<std::string>& codecs, const Shape& sh
   std::vector<std::shared_ptr<const Codec>> of_layer;
   for (int layer = 0; layer < shape.n_layers; ++layer)
     of_layer.push_back(make_codec(codecs[static_cast<size_t>(layer) % codecs.size()]).value());
-  PageMeta meta;
-  meta.n_kv_heads = shape.n_kv_heads;
-  meta.head_dim = shape.head_dim;
-  meta.n_tokens = shape.n_tokens;
-  meta.rope_start = 17;
-  meta.token_start = 123'456;
-  meta.fingerprint = {3, 4};
+  const PageMeta meta = testing::chunk_meta(shape.n_tokens, shape.n_kv_heads, shape.head_dim);
   return chunk_of(of_layer, meta, [&](size_t) {
     const int width = shape.n_kv_heads * shape.head_dim;
     auto k = vectors(Kind::kBigMean, shape.n_tokens, width, seed++);

@@ -60,7 +60,7 @@ Result<cache::CodecPlan> plan_of(const ArmContext& context, const OurOptions& op
   const runtime::Model& model = context.engine->model();
   std::shared_ptr<const quant::Calibration> calibration;
   if (quant::needs_calibration(codec)) {
-    const std::string path = options.calibrations + "/" + model.fingerprint().hex() + ".rcal";
+    const std::string path = quant::calibration_file(options.calibrations, model.fingerprint());
     RECALLD_ASSIGN_OR_RETURN(calibration, episodes::load_calibration(path, model));
   }
   RECALLD_ASSIGN_OR_RETURN(auto codecs,
