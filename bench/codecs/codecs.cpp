@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 
+#include "bench/codecs/chart.h"
 #include "bench/codecs/kernel_times.h"
 #include "bench/codecs/quality.h"
 #include "bench/codecs/references.h"
@@ -23,12 +25,12 @@ namespace {
 struct Settings {
   QualitySettings quality;
   KernelShape kernels;
-  std::string text = "data/sample_prose.txt";
-  // What calibrated codecs and Palu's bases are made from, when no file of a calibration is given: never the text that
-  // is read.
-  std::string calibration;
+  std::vector<std::string> models{"smollm2"}, texts{"data/sample_prose.txt"};
+  // Folder of calibrations by model. Without one of the model, they are made from calibration_texts, as Palu's bases
+  // always are: never from a text that is read.
+  std::string calibrations;
   std::vector<std::string> calibration_texts = {"data/sample_conversation.ndjson", "data/sample_mixed.txt"};
-  int tokens = 4048;
+  int tokens = 8064;
   std::vector<std::string> codecs = {"none16",          "turboquant-4",    "turboquant-4-plain",
                                      "turboquant-k4v3", "turboquant-k4v2", "turboquant-3",
                                      "turboquant-k3v2", "turboquant-2",    "turboquant-3.5",
@@ -37,7 +39,6 @@ struct Settings {
                                      "kivi-4",          "kivi-2",          "gear-4",
                                      "gear-2",          "palu-30",         "palu-50",
                                      "palu-50-4",       "kvmerger-50"};
-  std::string suffix;  // of figure names
   bool no_quality = false, no_times = false;
 };
 
@@ -90,9 +91,11 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
                                                          const Settings& settings) {
   if (std::ranges::none_of(settings.codecs, [](const auto& name) { return quant::needs_calibration(name); }))
     return nullptr;
+  const std::string kept =
+      settings.calibrations.empty() ? "" : quant::calibration_file(settings.calibrations, model->fingerprint());
   Result<std::shared_ptr<const quant::Calibration>> calibration = not_found("");
-  if (!settings.calibration.empty() && std::filesystem::exists(settings.calibration)) {
-    calibration = episodes::load_calibration(settings.calibration, *model);
+  if (!kept.empty() && std::filesystem::exists(kept)) {
+    calibration = episodes::load_calibration(kept, *model);
   } else {
     auto engine = runtime::Engine::create(model, {});
     if (!engine.ok()) throw std::runtime_error(engine.status().message());
@@ -103,39 +106,40 @@ std::shared_ptr<const quant::Calibration> calibration_of(const std::shared_ptr<c
       std::fprintf(stderr, "\rcalibrating: %3.0f %% %-24s", 100 * done, doing.c_str());
     });
     std::fputc('\n', stderr);
-    if (calibration.ok() && !settings.calibration.empty()) {
-      const Status saved = quant::save_calibration(**calibration, settings.calibration);
-      if (!saved.ok()) throw std::runtime_error(saved.message());
-    }
   }
   if (!calibration.ok()) throw std::runtime_error(calibration.status().message());
+  std::fprintf(stderr, "calibrated on: %s\n", (*calibration)->text.c_str());
   return *calibration;
 }
 
 std::vector<int32_t> tokens_of(const runtime::Model& model, const runtime::Tokenizer& tokenizer,
-                               const Settings& settings) {
-  std::vector<int32_t> tokens = read_tokens(tokenizer, settings.text);
-  const size_t limit = std::min<size_t>(settings.tokens > 0 ? static_cast<size_t>(settings.tokens) : tokens.size(),
-                                        static_cast<size_t>(model.info().n_ctx_train));
-  if (tokens.size() > limit) tokens.resize(limit);
-  if (tokens.size() < 2) throw std::runtime_error(settings.text + " has fewer than two tokens");
+                               const std::string& path, int limit) {
+  std::vector<int32_t> tokens = read_tokens(tokenizer, path);
+  const size_t most = std::min<size_t>(limit > 0 ? static_cast<size_t>(limit) : tokens.size(),
+                                       static_cast<size_t>(model.info().n_ctx_train));
+  if (tokens.size() > most) tokens.resize(most);
+  if (tokens.size() < 2) throw std::runtime_error(path + " has fewer than two tokens");
   return tokens;
 }
 
-void add_quality(const Settings& settings, Report& report) {
-  runtime::ModelOptions options;
-  options.path = settings.quality.model;
-  auto model = runtime::Model::load(options);
-  if (!model.ok()) throw std::runtime_error(model.status().to_string());
-  const runtime::Tokenizer tokenizer(*model);
-  const std::vector<int32_t> tokens = tokens_of(**model, tokenizer, settings);
-  report.add("tokens", static_cast<double>(tokens.size()), "tokens");
-  const auto calibration = calibration_of(*model, tokenizer, settings);
-  const std::optional<PaluBases> palu = palu_bases_of(*model, tokenizer, settings);
-  const Measured measured{calibration.get(), palu ? &*palu : nullptr};
-  for (const Quality& quality : measure_quality(settings.quality, *model, tokens, settings.codecs, measured)) {
-    const std::string name = figure_name(quality.name) + settings.suffix;
+// The models that scripts/bench knows by name.
+std::string model_path(const std::string& name) {
+  const char* variable = name == "smollm2" ? "RECALLD_MODEL" : name == "gemma3" ? "RECALLD_GEMMA_MODEL" : nullptr;
+  if (variable == nullptr) return name;
+  const char* path = std::getenv(variable);
+  return path != nullptr ? path : "";
+}
+
+std::string stem(const std::string& path) { return std::filesystem::path(path).stem().string(); }
+
+// model: as it was asked for. Figures of several texts bear the text's name.
+void add_figures(const QualityRun& run, const std::string& model, bool several, Report& report) {
+  const std::string suffix = "_" + stem(model) + (several ? "_" + run.text : "");
+  report.add("tokens" + suffix, static_cast<double>(run.n_tokens), "tokens");
+  for (const Quality& quality : run.caches) {
+    const std::string name = figure_name(quality.name) + suffix;
     report.add("bits_" + name, quality.bits, "bits/number");
+    report.add("bits_pages_" + name, quality.bits_pages, "bits/number");
     report.add("bits_reading_" + name, quality.bits_reading, "bits/number");
     report.add("ppl_" + name, quality.perplexity, "perplexity");
     report.add("kl_" + name, quality.kl, "nats", "libllama f16");
@@ -143,9 +147,51 @@ void add_quality(const Settings& settings, Report& report) {
   }
 }
 
+void write_file(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
+}
+
+// The table and the plot lie beside the figures.
+void show(const std::vector<QualityRun>& runs) {
+  std::printf("\n%s", quality_markdown(runs).c_str());
+  const char* out = std::getenv("RECALLD_BENCH_OUT");
+  if (out == nullptr) return;
+  write_file(std::filesystem::path(out).replace_extension(".md"), quality_markdown(runs));
+  write_file(std::filesystem::path(out).replace_extension(".svg"), quality_plot(runs));
+}
+
+void add_quality(const Settings& settings, Report& report) {
+  std::vector<QualityRun> runs;
+  for (const std::string& name : settings.models) {
+    QualitySettings quality = settings.quality;
+    quality.model = model_path(name);
+    runtime::ModelOptions options;
+    options.path = quality.model;
+    auto model = runtime::Model::load(options);
+    if (!model.ok()) throw std::runtime_error(model.status().to_string());
+    const runtime::Tokenizer tokenizer(*model);
+    const auto calibration = calibration_of(*model, tokenizer, settings);
+    const std::optional<PaluBases> palu = palu_bases_of(*model, tokenizer, settings);
+    const Measured measured{calibration.get(), palu ? &*palu : nullptr};
+    for (const std::string& text : settings.texts) {
+      const std::vector<int32_t> tokens = tokens_of(**model, tokenizer, text, settings.tokens);
+      std::fprintf(stderr, "%s, %s:\n", name.c_str(), text.c_str());
+      runs.push_back({std::filesystem::path(quality.model).filename().string(), stem(text), tokens.size(),
+                      measure_quality(quality, *model, tokens, settings.codecs, measured)});
+      add_figures(runs.back(), name, settings.texts.size() > 1, report);
+      show(runs);
+    }
+  }
+}
+
 void run(const Settings& settings) {
-  const std::filesystem::path model(settings.no_quality ? "" : settings.quality.model);
-  Report report("codecs", model.filename().string());
+  std::string models;
+  if (!settings.no_quality)
+    for (const std::string& name : settings.models)
+      models += (models.empty() ? "" : ", ") + std::filesystem::path(model_path(name)).filename().string();
+  Report report("codecs", models);
   if (!settings.no_quality) add_quality(settings, report);
   // Kernels run on codecs that are the same for every model; the others differ in bands and maps alone.
   std::vector<std::string> timed;
@@ -165,10 +211,11 @@ void run(const Settings& settings) {
 
 int main(int argc, char** argv) {
   recalld::bench::Settings settings;
-  if (const char* model = std::getenv("RECALLD_MODEL"); model != nullptr) settings.quality.model = model;
   CLI::App app("Codecs against libllama's f16, q8_0 and q4_0 caches: bits, perplexity, KL, time");
-  app.add_option("--model", settings.quality.model, "GGUF, or gemma3 for RECALLD_GEMMA_MODEL (default: RECALLD_MODEL)");
-  app.add_option("--text", settings.text, "text that is read");
+  app.add_option("--model", settings.models, "smollm2, gemma3 or a GGUF's path; may be given several times");
+  app.add_option(
+      "--text", settings.texts,
+      "text that is read (.txt, or a conversation as .ndjson or LoCoMo's .json); may be given several times");
   app.add_option("--tokens", settings.tokens, "tokens of it, 0 for all that fit the model's window");
   app.add_option("--codecs", settings.codecs, "names of our codecs")->delimiter(',');
   app.add_option("--threads", settings.quality.threads, "threads of both sides, where a model runs");
@@ -178,18 +225,14 @@ int main(int argc, char** argv) {
   app.add_option("--recent", settings.quality.recent, "newest tokens kept in 16 bits");
   app.add_option("--head-dim", settings.kernels.head_dim, "head_dim of the timed kernels");
   app.add_option("--repeats", settings.kernels.repeats, "repetitions of the timed kernels");
-  app.add_option("--calibration", settings.calibration,
-                 "calibration of the model, for codecs that need one; made and put there when there is none");
-  app.add_option("--calibration-text", settings.calibration_texts, "what to make one from otherwise: not --text")
+  app.add_option("--calibrations", settings.calibrations,
+                 "folder of calibrations (scripts/calibrate), where none may be made from a --text");
+  app.add_option("--calibration-text", settings.calibration_texts,
+                 "what to make one from otherwise, and bases: not --text")
       ->delimiter(',');
   app.add_flag("--no-times", settings.no_times, "quality only");
   app.add_flag("--no-quality", settings.no_quality, "times only; needs no model");
   CLI11_PARSE(app, argc, argv);
-  if (settings.quality.model == "gemma3") {
-    const char* gemma = std::getenv("RECALLD_GEMMA_MODEL");
-    settings.quality.model = gemma != nullptr ? gemma : "";
-    settings.suffix = "_gemma3";
-  }
   for (const std::string& name : settings.codecs)
     if (!recalld::bench::is_codec(name)) {
       std::fprintf(stderr, "error: no codec is named '%s'\n", name.c_str());

@@ -56,22 +56,37 @@ class CodedSequence {
   }
 
   double bits() const { return 8 * static_cast<double>(bytes()) / numbers(); }
+  double bits_pages() const {
+    double bytes = archived() != nullptr ? static_cast<double>(archived()->archive_bytes()) : 0, values = 0;
+    const auto view = sequence_.view();
+    for (size_t layer = 0; layer < view.layers.size(); ++layer)
+      for (const cache::PagePtr& page : view.layers[layer]) {
+        if (&page->codec() != coded_.layers[layer].get()) continue;
+        bytes += static_cast<double>(bytes_of(*page));
+        const quant::PageMeta& meta = page->meta();
+        values += 2.0 * meta.n_tokens * meta.n_kv_heads * meta.head_dim;
+      }
+    return values > 0 ? 8 * bytes / values : 0;
+  }
   double bits_reading() const { return 8 * bytes_read_ / numbers_read_; }
 
  private:
   void freeze(int n, const cache::CodecPlan& plan) {
     must(sequence_.freeze(n, plan, sequence_.length() - sequence_.working_tokens(), {}).status());
   }
+  size_t bytes_of(const cache::Page& page) const {
+    // An archive's pages are counted as a whole.
+    if (archived() == &page.codec()) return 0;
+    const auto* reference = dynamic_cast<const ReferenceCodec*>(&page.codec());
+    return reference != nullptr ? reference->counted_bytes(page.meta()) : page.bytes();
+  }
+  const ArchiveReference* archived() const {
+    return dynamic_cast<const ArchiveReference*>(coded_.layers.front().get());
+  }
   size_t page_bytes() const {
-    size_t bytes = 0;
-    const auto* archived = dynamic_cast<const ArchiveReference*>(coded_.layers.front().get());
-    if (archived != nullptr) bytes += archived->archive_bytes();
+    size_t bytes = archived() != nullptr ? archived()->archive_bytes() : 0;
     for (const auto& layer : sequence_.view().layers)
-      for (const cache::PagePtr& page : layer) {
-        if (&page->codec() == archived) continue;
-        const auto* reference = dynamic_cast<const ReferenceCodec*>(&page->codec());
-        bytes += reference != nullptr ? reference->counted_bytes(page->meta()) : page->bytes();
-      }
+      for (const cache::PagePtr& page : layer) bytes += bytes_of(*page);
     return bytes;
   }
   size_t bytes() const {
@@ -127,7 +142,7 @@ class Tally {
 struct Arm {
   std::string name;
   std::function<std::span<const float>(std::span<const int32_t>)> read;
-  std::function<double()> bits, bits_reading;
+  std::function<double()> bits, bits_pages, bits_reading;
   Tally tally;
 };
 
@@ -155,7 +170,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
     stock.push_back(std::make_unique<StockSequence>(stock_model, type, context, settings.block, settings.threads));
     StockSequence* sequence = stock.back().get();
     const auto bits = [bits = type.bits] { return bits; };
-    arms.push_back({type.name, [sequence](auto block) { return sequence->read(block); }, bits, bits, {}});
+    arms.push_back({type.name, [sequence](auto block) { return sequence->read(block); }, bits, bits, bits, {}});
   }
   for (const std::string& name : codecs) {
     coded.push_back(std::make_unique<CodedSequence>(**engine, settings, name, measured));
@@ -163,6 +178,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
     arms.push_back({name,
                     [sequence](auto block) { return sequence->read(block); },
                     [sequence] { return sequence->bits(); },
+                    [sequence] { return sequence->bits_pages(); },
                     [sequence] { return sequence->bits_reading(); },
                     {}});
   }
@@ -187,8 +203,8 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
   std::vector<Quality> results;
   results.reserve(arms.size());
   for (const Arm& arm : arms)
-    results.push_back(
-        {arm.name, arm.bits(), arm.bits_reading(), arm.tally.perplexity(), arm.tally.kl(), arm.tally.top1()});
+    results.push_back({arm.name, arm.bits(), arm.bits_pages(), arm.bits_reading(), arm.tally.perplexity(),
+                       arm.tally.kl(), arm.tally.top1()});
   return results;
 }
 

@@ -26,6 +26,7 @@ struct QualitySettings {
 struct Quality {
   std::string name;         // of a codec or of a ggml type
   double bits = 0;          // per number held after the text: pages whole, pinned and 16-bit rows included
+  double bits_pages = 0;    // of full pages of the codec alone; 0 where the text has none
   double bits_reading = 0;  // the same, averaged over the reading: what was held while each token was predicted
   double perplexity = 0;
   double kl = 0;    // mean over tokens of KL(libllama f16 || this), nats

@@ -14,8 +14,8 @@ namespace recalld::bench {
 
 std::vector<StockType> stock_types() {
   std::vector<StockType> types;
-  for (const auto& [name, type] :
-       {std::pair{"f16", GGML_TYPE_F16}, std::pair{"q8_0", GGML_TYPE_Q8_0}, std::pair{"q4_0", GGML_TYPE_Q4_0}}) {
+  for (const auto& [name, type] : {std::pair{"f16", GGML_TYPE_F16}, std::pair{"q8_0", GGML_TYPE_Q8_0},
+                                   std::pair{"q4_0", GGML_TYPE_Q4_0}, std::pair{"q4_1", GGML_TYPE_Q4_1}}) {
     const double bits = 8.0 * static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
     types.push_back({name, type, bits});
   }

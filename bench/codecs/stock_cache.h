@@ -12,7 +12,7 @@ struct llama_model;
 
 namespace recalld::bench {
 
-// f16, q8_0 or q4_0, for keys and values alike.
+// f16, q8_0, q4_0 or q4_1, for keys and values alike.
 struct StockType {
   std::string name;
   int ggml_type = 0;

@@ -1,13 +1,15 @@
-// Attention over pages against ggml's flash attention over f16, one thread each, taking turns in one process: only the
-// ratios mean something on a shared machine.
+// Attention over pages against ggml's flash attention over f16 and q4_0, and coding against copying; one thread each,
+// taking turns in one process: only the ratios mean something on a shared machine.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
+#include "bench/kernels/encode.h"
 #include "bench/kernels/ours.h"
 #include "bench/kernels/stock.h"
 #include "bench/report.h"
@@ -47,37 +49,70 @@ kernels::SideFormat two_bit_bands(int head_dim) {
   return format;
 }
 
-// Times one problem at all widths: ns per query token and key of one KV head, and the median over the rounds of stock
-// time by ours. name: of the 4-bit ratio.
-void measure(Report& report, const std::string& name, const Problem& problem) {
-  StockAttention stock(problem);
+struct Timed {
+  std::string suffix;  // of the figures' names
+  std::function<void(int)> run;
+};
+
+// ns per query token and key of one KV head, and the median over the rounds of ggml's times, and of ours over 16-bit
+// pages, by each of ours: attend_vs_f16_NAME is of 4 bits.
+void measure(Report& report, const std::string& kind, const std::string& name, const Problem& problem) {
+  StockAttention f16(problem, StockCache::kF16), q4_0(problem, StockCache::kQ4_0);
   OurAttention tq4(problem, kernels::one_band(4)), tq3(problem, kernels::one_band(3)),
-      tq2(problem, kernels::one_band(2)), f16(problem, kernels::one_band(16)),
+      tq2(problem, kernels::one_band(2)), halves(problem, kernels::one_band(16)),
       bands(problem, two_bit_bands(problem.head_dim)), affine(problem, kernels::affine_band(2));
-  const auto ns = times(problem.n_layers, {[&](int layer) { stock.run(layer); }, [&](int layer) { tq4.run(layer); },
-                                           [&](int layer) { tq3.run(layer); }, [&](int layer) { tq2.run(layer); },
-                                           [&](int layer) { f16.run(layer); }, [&](int layer) { bands.run(layer); },
-                                           [&](int layer) { affine.run(layer); }});
+  const std::vector<Timed> timed = {
+      {"_ggml_f16", [&](int layer) { f16.run(layer); }}, {"_ggml_q4_0", [&](int layer) { q4_0.run(layer); }},
+      {"", [&](int layer) { tq4.run(layer); }},          {"_tq3", [&](int layer) { tq3.run(layer); }},
+      {"_tq2", [&](int layer) { tq2.run(layer); }},      {"_f16_pages", [&](int layer) { halves.run(layer); }},
+      {"_bands2", [&](int layer) { bands.run(layer); }}, {"_affine2", [&](int layer) { affine.run(layer); }}};
+  std::vector<std::function<void(int)>> runs;
+  for (const Timed& one : timed) runs.push_back(one.run);
+  const auto ns = times(problem.n_layers, runs);
   const double keys = static_cast<double>(problem.depth) * problem.n_kv_heads * problem.n_queries;
-  const char* suffixes[] = {"_ggml", "", "_tq3", "_tq2", "_f16_pages", "_bands2", "_affine2"};
+  for (size_t i = 0; i < timed.size(); ++i)
+    report.add(kind + "_" + name + timed[i].suffix + "_ns", median(ns[i]) / keys, "ns/key");
+  const auto compare = [&](size_t base, const std::string& against, const std::string& what) {
+    for (size_t i = 2; i < timed.size(); ++i) {
+      if (i == base) continue;
+      std::vector<double> ratios;
+      for (int round = 0; round < kRounds; ++round) ratios.push_back(ns[base][round] / ns[i][round]);
+      report.add(kind + "_vs_" + against + "_" + name + timed[i].suffix, median(ratios), "x", what);
+    }
+  };
+  compare(0, "f16", "ggml f16 flash attention");
+  compare(1, "q4_0", "ggml q4_0 flash attention");
+  compare(5, "f16_pages", "our attention over 16-bit pages");
+}
+
+// Times of coding by those of copying the same rows of 32-bit numbers; less is better.
+void measure_encoding(Report& report, int head_dim) {
+  EncodeProblem problem(head_dim);
+  const auto ns = times(1, {[&](int) { problem.copy(); }, [&](int) { problem.encode("turboquant-4"); },
+                            [&](int) { problem.encode("turboquant-2"); }, [&](int) { problem.encode_q4_0(); }});
+  const char* names[] = {"memcpy", "encode", "encode_tq2", "encode_ggml_q4_0"};
+  const std::string dim = "_d" + std::to_string(head_dim);
   for (size_t i = 0; i < ns.size(); ++i) {
-    report.add(name + suffixes[i] + "_ns", median(ns[i]) / keys, "ns/key");
+    report.add(names[i] + dim + "_ns", median(ns[i]) / static_cast<double>(problem.n_vectors()), "ns/vector");
     if (i == 0) continue;
     std::vector<double> ratios;
-    for (int round = 0; round < kRounds; ++round) ratios.push_back(ns[0][round] / ns[i][round]);
-    report.add(name + suffixes[i], median(ratios), "x", "ggml f16 flash attention");
+    for (int round = 0; round < kRounds; ++round) ratios.push_back(ns[i][round] / ns[0][round]);
+    const std::string name = std::string(names[i]).substr(6);  // less "encode"
+    report.add("encode_vs_memcpy" + name + dim, median(ratios), "x", "memcpy of the same rows");
   }
 }
 
 int run() {
   Report report("kernels", "");
   // In the caches: one layer of 1,024 keys. Beyond them: layers of 8,192 keys, more than 64 MB of f16.
-  measure(report, "attend_vs_f16_d64_cached", {64, 9, 3, 1024, 1, 1});
-  measure(report, "attend_vs_f16_d64", {64, 9, 3, 8192, 1, 12});
-  measure(report, "attend_vs_f16_d128_cached", {128, 8, 2, 1024, 1, 1});
-  measure(report, "attend_vs_f16_d128", {128, 8, 2, 8192, 1, 10});
-  measure(report, "block_vs_f16_d64", {64, 9, 3, 4096 + 256, 256, 1});
-  measure(report, "block_vs_f16_d128", {128, 8, 2, 4096 + 256, 256, 1});
+  measure(report, "attend", "d64_cached", {64, 9, 3, 1024, 1, 1});
+  measure(report, "attend", "d64", {64, 9, 3, 8192, 1, 12});
+  measure(report, "attend", "d128_cached", {128, 8, 2, 1024, 1, 1});
+  measure(report, "attend", "d128", {128, 8, 2, 8192, 1, 10});
+  measure(report, "block", "d64", {64, 9, 3, 4096 + 256, 256, 1});
+  measure(report, "block", "d128", {128, 8, 2, 4096 + 256, 256, 1});
+  measure_encoding(report, 64);
+  measure_encoding(report, 128);
   return report.finish();
 }
 

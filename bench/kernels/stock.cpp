@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <random>
 #include <stdexcept>
 #include <vector>
@@ -18,12 +20,15 @@ struct FreeContext {
 
 void fill(std::mt19937& random, ggml_tensor* tensor) {
   std::normal_distribution<float> normal;
-  const int64_t n = ggml_nelements(tensor);
-  for (int64_t i = 0; i < n; ++i) {
-    if (tensor->type == GGML_TYPE_F16)
-      static_cast<ggml_fp16_t*>(tensor->data)[i] = ggml_fp32_to_fp16(normal(random));
+  std::vector<float> row(static_cast<size_t>(tensor->ne[0]));
+  const auto convert = ggml_get_type_traits_cpu(tensor->type)->from_float;
+  auto* out = static_cast<std::byte*>(tensor->data);
+  for (int64_t i = 0; i < ggml_nrows(tensor); ++i, out += tensor->nb[1]) {
+    for (float& x : row) x = normal(random);
+    if (tensor->type == GGML_TYPE_F32)
+      std::memcpy(out, row.data(), row.size() * sizeof(float));
     else
-      static_cast<float*>(tensor->data)[i] = normal(random);
+      convert(row.data(), out, tensor->ne[0]);
   }
 }
 
@@ -36,7 +41,7 @@ struct StockAttention::Impl {
   std::vector<uint8_t> work;
 };
 
-StockAttention::StockAttention(const Problem& problem) : impl_(std::make_unique<Impl>()) {
+StockAttention::StockAttention(const Problem& problem, StockCache cache) : impl_(std::make_unique<Impl>()) {
   ggml_cpu_init();
   const size_t kv_bytes = static_cast<size_t>(problem.depth) * problem.n_kv_heads * problem.head_dim * 4;
   const size_t rows_bytes = static_cast<size_t>(problem.n_queries) * problem.n_heads * problem.head_dim * 4;
@@ -57,8 +62,8 @@ StockAttention::StockAttention(const Problem& problem) : impl_(std::make_unique<
   for (int layer = 0; layer < problem.n_layers; ++layer) {
     // Laid out as llama.cpp's cache: the heads of a token lie together.
     const auto new_side = [&] {
-      ggml_tensor* side =
-          ggml_new_tensor_3d(context, GGML_TYPE_F16, problem.head_dim, problem.n_kv_heads, problem.depth);
+      ggml_tensor* side = ggml_new_tensor_3d(context, cache == StockCache::kF16 ? GGML_TYPE_F16 : GGML_TYPE_Q4_0,
+                                             problem.head_dim, problem.n_kv_heads, problem.depth);
       fill(random, side);
       return ggml_permute(context, side, 0, 2, 1, 3);
     };

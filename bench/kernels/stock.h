@@ -1,4 +1,4 @@
-// ggml's flash attention over 16-bit keys and values, one thread: what stock llama.cpp runs on a CPU.
+// ggml's flash attention, one thread: what stock llama.cpp runs on a CPU.
 #pragma once
 
 #include <memory>
@@ -7,10 +7,12 @@
 
 namespace recalld::bench {
 
+enum class StockCache { kF16, kQ4_0 };
+
 class StockAttention {
  public:
   // Throws std::runtime_error when ggml cannot plan the graph.
-  explicit StockAttention(const Problem& problem);
+  StockAttention(const Problem& problem, StockCache cache);
   ~StockAttention();
   void run(int layer);
 

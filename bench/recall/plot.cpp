@@ -1,32 +1,16 @@
 #include "bench/recall/plot.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "bench/recall/table.h"
+#include "bench/svg.h"
 
 namespace recalld::bench {
 namespace {
 
 constexpr double kWidth = 760, kHeight = 420, kLeft = 60, kRight = 20, kTop = 40, kBottom = 50;
 constexpr double kLabelHeight = 12;
-
-std::string number(double value) {
-  std::array<char, 32> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.1f", value);
-  return buffer.data();
-}
-
-std::string line(double x1, double y1, double x2, double y2, const std::string& style) {
-  return "<line x1=\"" + number(x1) + "\" y1=\"" + number(y1) + "\" x2=\"" + number(x2) + "\" y2=\"" + number(y2) +
-         "\" " + style + "/>\n";
-}
-
-std::string words(double x, double y, const std::string& text, const std::string& style = "") {
-  return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" " + style + ">" + text + "</text>\n";
-}
 
 class Panel {
  public:
@@ -44,8 +28,8 @@ class Panel {
   }
 
   std::string draw() const {
-    std::string svg =
-        words(kLeft, top_ + 20, model_.file + ": recovery against bytes touched by a question", "font-weight=\"bold\"");
+    std::string svg = svg_text(kLeft, top_ + 20, model_.file + ": recovery against bytes touched by a question",
+                               "font-weight=\"bold\"");
     return svg + axes() + points();
   }
 
@@ -64,19 +48,19 @@ class Panel {
     const std::string grid = R"(stroke="#ddd")";
     const double bottom = top_ + kHeight - kBottom;
     for (double share = least_share_; share <= most_share_ * 1.01; share *= 2) {
-      svg += line(x(share), top_ + kTop, x(share), bottom, grid);
-      const std::string label = share >= 1 ? number(share) : "1/" + std::to_string(std::lround(1 / share));
-      svg += words(x(share), bottom + 16, label, R"(text-anchor="middle")");
+      svg += svg_line(x(share), top_ + kTop, x(share), bottom, grid);
+      const std::string label = share >= 1 ? svg_number(share) : "1/" + std::to_string(std::lround(1 / share));
+      svg += svg_text(x(share), bottom + 16, label, R"(text-anchor="middle")");
     }
     for (double tick = std::ceil(low_ * 2) / 2; tick <= high_; tick += 0.5) {
-      svg += line(kLeft, y(tick), kWidth - kRight, y(tick), std::abs(tick - 1) < 1e-9 ? R"(stroke="#888")" : grid);
-      svg += words(kLeft - 6, y(tick) + 4, number(tick), R"(text-anchor="end")");
+      svg += svg_line(kLeft, y(tick), kWidth - kRight, y(tick), std::abs(tick - 1) < 1e-9 ? R"(stroke="#888")" : grid);
+      svg += svg_text(kLeft - 6, y(tick) + 4, svg_number(tick), R"(text-anchor="end")");
     }
-    svg += words((kLeft + kWidth - kRight) / 2, bottom + 36,
-                 "bytes touched, share of the whole history's cache in 16 bits", R"(text-anchor="middle")");
-    const std::string middle = number(top_ + kHeight / 2);
-    return svg + words(16, top_ + kHeight / 2, "recovery (1 = " + model_.reference + ")",
-                       "text-anchor=\"middle\" transform=\"rotate(-90 16 " + middle + ")\"");
+    svg += svg_text((kLeft + kWidth - kRight) / 2, bottom + 36,
+                    "bytes touched, share of the whole history's cache in 16 bits", R"(text-anchor="middle")");
+    const std::string middle = svg_number(top_ + kHeight / 2);
+    return svg + svg_text(16, top_ + kHeight / 2, "recovery (1 = " + model_.reference + ")",
+                          "text-anchor=\"middle\" transform=\"rotate(-90 16 " + middle + ")\"");
   }
 
   // Labels stand right of their points (left near the right edge), moved down where they would lie on one another.
@@ -93,9 +77,9 @@ class Panel {
       const bool own = arm->name == "ours";
       const double px = x(arm->touched_share), py = y(*arm->recovery);
       const std::string colour = own ? "#c0392b" : "#2c5aa0";
-      svg += line(px, y(arm->recovery_questions.low), px, y(arm->recovery_questions.high),
-                  "stroke=\"" + colour + "\" stroke-opacity=\"0.35\"");
-      svg += "<circle cx=\"" + number(px) + "\" cy=\"" + number(py) + "\" r=\"4\" fill=\"" + colour + "\"/>\n";
+      svg += svg_line(px, y(arm->recovery_questions.low), px, y(arm->recovery_questions.high),
+                      "stroke=\"" + colour + "\" stroke-opacity=\"0.35\"");
+      svg += svg_dot(px, py, colour);
       Label label{px, py + 4};
       for (bool moved = true; moved;) {
         moved = false;
@@ -107,8 +91,8 @@ class Panel {
       }
       placed.push_back(label);
       const bool at_edge = px > kWidth - 150;
-      svg += words(px + (at_edge ? -8 : 8), label.y, arm_title(*arm),
-                   "fill=\"" + colour + "\"" + (at_edge ? " text-anchor=\"end\"" : ""));
+      svg += svg_text(px + (at_edge ? -8 : 8), label.y, arm_title(*arm),
+                      "fill=\"" + colour + "\"" + (at_edge ? " text-anchor=\"end\"" : ""));
     }
     return svg;
   }
@@ -122,12 +106,9 @@ class Panel {
 }  // namespace
 
 std::string svg_plot(const std::vector<ModelSummary>& models) {
-  const double height = kHeight * static_cast<double>(models.size());
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(kWidth) + "\" height=\"" +
-                    number(height) + "\" font-family=\"sans-serif\" font-size=\"11\">\n" +
-                    "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n";
-  for (size_t i = 0; i < models.size(); ++i) svg += Panel(models[i], kHeight * static_cast<double>(i)).draw();
-  return svg + "</svg>\n";
+  std::string body;
+  for (size_t i = 0; i < models.size(); ++i) body += Panel(models[i], kHeight * static_cast<double>(i)).draw();
+  return svg_document(kWidth, kHeight * static_cast<double>(models.size()), body);
 }
 
 }  // namespace recalld::bench
