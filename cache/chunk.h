@@ -1,5 +1,5 @@
 // A chunk: the pages of all layers for one range of trunk tokens, one after another in one buffer. The unit that is
-// frozen, stored and loaded at once; at rest, in kv.db, it has fewer bytes (quant/rest.h).
+// frozen, stored and loaded at once; at rest, in kv.db, it has fewer bytes (quant/rest.h, or quant/archive.h).
 #pragma once
 
 #include <functional>
@@ -14,7 +14,8 @@ namespace recalld::cache {
 
 struct Chunk {
   std::shared_ptr<const PooledBuffer> buffer;
-  std::vector<PagePtr> pages;  // in buffer order; each shares ownership of the buffer
+  std::vector<PagePtr> pages;                   // in buffer order; each shares ownership of the buffer
+  std::shared_ptr<const PooledBuffer> archive;  // that the pages' rows came out of; null: none
 
   int64_t token_start() const { return pages.empty() ? 0 : pages.front()->meta().token_start; }
   int32_t n_tokens() const { return pages.empty() ? 0 : pages.front()->meta().n_tokens; }
@@ -32,11 +33,12 @@ Result<ChunkPtr> open_chunk(PooledBuffer buffer, const Digest128& fingerprint, c
 // heads, all of the same tokens: what open_chunk does not know of.
 Status check_chunk(const CacheShape& shape, const Chunk& chunk);
 
-// The chunk's bytes at rest. Errors as quant::encode_rest.
+// The chunk's bytes at rest: its archive, where it has one. Errors as quant::encode_rest.
 Result<std::vector<std::byte>> pack_chunk(const Chunk& chunk);
 
-// The chunk that pack_chunk made `packed` of, in new memory of the pool. Errors as open_chunk, and kResourceExhausted
-// when the pool has no room.
+// The chunk that pack_chunk made `packed` of, in new memory of the pool. Pages out of an archive are coded by the plan
+// anew, to the same bytes; without a plan they have 16 bits. Errors as open_chunk, and kResourceExhausted when the pool
+// has no room.
 Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128& fingerprint, MemoryPool& pool,
                               const CodecPlan& plan = {});
 
@@ -44,7 +46,7 @@ Result<ChunkPtr> unpack_chunk(std::span<const std::byte> packed, const Digest128
 using RowReader = std::function<Status(int layer, float* k, float* v)>;
 
 // One page per layer of `shape`, coded by the plan, in one new buffer. meta.layer, n_kv_heads and head_dim are set from
-// the shape, the rest of meta is taken as it is.
+// the shape, the rest of meta is taken as it is. An archive of the plan takes milliseconds of a core for each token.
 Result<ChunkPtr> encode_chunk(const CacheShape& shape, const CodecPlan& plan, quant::PageMeta meta,
                               const RowReader& rows, MemoryPool& pool);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "quant/none16.h"
+
 namespace recalld::cache {
 
 int32_t View::tokens(int layer) const {
@@ -27,6 +29,10 @@ size_t View::bytes() const {
   for (const auto& pages : layers)
     for (const PagePtr& page : pages) sum += page->bytes();
   return sum;
+}
+
+CodecPlan plain_plan(size_t n_layers) {
+  return {.layers = std::vector<std::shared_ptr<const quant::Codec>>(n_layers, std::make_shared<quant::None16>())};
 }
 
 }  // namespace recalld::cache

@@ -62,9 +62,14 @@ struct View {
   size_t bytes() const;
 };
 
-// Which codec each layer's pages are written with.
+// How pages are written.
 struct CodecPlan {
   std::vector<std::shared_ptr<const quant::Codec>> layers;
+  // Rows go through an archive (quant/archive.h), which is what lies at rest, before they are coded. Lossy.
+  bool archive = false;
 };
+
+// 16 bits in every layer.
+CodecPlan plain_plan(size_t n_layers);
 
 }  // namespace recalld::cache

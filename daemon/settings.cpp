@@ -184,6 +184,13 @@ constexpr auto kSettings = std::to_array<Setting>({
      .most = kMiB,
      .zero_means = "memory.recent_tokens where they are in 16 bits, else 384",
      .help = "How many of the newest tokens memory.near_codec holds."},
+    {.key = "memory.at_rest",
+     .type = kChoice,
+     .fallback = "exact",
+     .choices = "exact|archive",
+     .help = "How pages of memory.codec lie on the disk: to the bit, or as archives of 3.4 bits per number, which "
+             "cost some milliseconds of processor time per token when they are made, and half of one when they are "
+             "loaded. Archives are of use beside codecs of 4 bits or more."},
     {.key = "memory.calibration",
      .type = kPath,
      .zero_means = "the model's own in calibrations/ of memory.data_dir, where recallctl calibrate puts it",

@@ -6,11 +6,6 @@
 namespace recalld::episodes {
 namespace {
 
-Result<cache::CodecPlan> plain_plan(size_t n_layers) {
-  RECALLD_ASSIGN_OR_RETURN(const auto codec, quant::make_codec("none16"));
-  return cache::CodecPlan{std::vector(n_layers, codec)};
-}
-
 Status out_of_range(const std::string& name, int64_t value, const std::string& range) {
   return invalid_argument(name + " is " + std::to_string(value) + "; it must be " + range);
 }
@@ -49,6 +44,7 @@ Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_ve
         options.window_tokens, options.segments.turns, options.segments.max_tokens})
     digester.add(static_cast<uint64_t>(number));
   for (const auto& codec : options.plan.layers) digester.add(codec->digest().hex());
+  if (options.plan.archive) digester.add(std::string_view("archive-1"));
   if (options.near_tokens != options.recent_tokens || !options.near_plan.layers.empty()) {
     digester.add(std::string_view("near"));
     digester.add(static_cast<uint64_t>(options.near_tokens));
@@ -121,7 +117,7 @@ Trunk::Piece Trunk::piece_at(int64_t first, int64_t end) const {
 
 Status Trunk::settle() {
   RECALLD_RETURN_IF_ERROR(resume());
-  RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
+  const cache::CodecPlan plain = cache::plain_plan(shape_.layers.size());
   const cache::CodecPlan& near = options_.near_plan.layers.empty() ? plain : options_.near_plan;
   while (paged_tokens_ < n_tokens_) {
     const Piece piece = piece_at(paged_tokens_, n_tokens_);
@@ -182,7 +178,7 @@ void Trunk::release() {
 Result<std::vector<retrieval::PageGroup>> Trunk::tail() const {
   if (!stored_tail_.empty()) return stored_tail_;
   std::vector<retrieval::PageGroup> groups;
-  RECALLD_ASSIGN_OR_RETURN(const cache::CodecPlan plain, plain_plan(shape_.layers.size()));
+  const cache::CodecPlan plain = cache::plain_plan(shape_.layers.size());
   for (int64_t first = paged_tokens_; first < n_tokens_;) {
     const Piece piece = piece_at(first, n_tokens_);
     RECALLD_ASSIGN_OR_RETURN(cache::ChunkPtr chunk,

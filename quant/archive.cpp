@@ -188,6 +188,10 @@ Result<std::vector<std::byte>> encode_archive(std::span<const std::byte> pages, 
   return with_head(head, body);
 }
 
+bool is_archive(std::span<const std::byte> bytes) {
+  return bytes.size() >= sizeof kMagic && std::memcmp(bytes.data(), &kMagic, sizeof kMagic) == 0;
+}
+
 Result<ArchiveInfo> inspect_archive(std::span<const std::byte> archive) {
   RECALLD_ASSIGN_OR_RETURN(const Head head, read_head(archive));
   return ArchiveInfo{head.resident_bytes, static_cast<int>(head.n_pages)};

@@ -37,6 +37,9 @@ struct ArchiveOptions {
 // kCorrupt as parse_page; kInvalidArgument for pages of another codec and for errors or a rope out of range.
 Result<std::vector<std::byte>> encode_archive(std::span<const std::byte> pages, const ArchiveOptions& options = {});
 
+// Whether the bytes begin like an archive, and not like another form of a chunk at rest.
+bool is_archive(std::span<const std::byte> bytes);
+
 // What the beginning of an archive says; the checksum over all its bytes has been verified.
 struct ArchiveInfo {
   size_t resident_bytes = 0;  // of the 16-bit pages

@@ -86,9 +86,7 @@ Result<PolicyCache> compacted(const PolicyCache& cache, const cache::CacheShape&
     meta.rope_start = start + static_cast<int32_t>(first);
     first += static_cast<size_t>(meta.n_tokens);
   };
-  RECALLD_ASSIGN_OR_RETURN(const auto plain, quant::make_codec("none16"));
-  const cache::CodecPlan plan{std::vector(cache.view.layers.size(), plain)};
-  RECALLD_ASSIGN_OR_RETURN(PolicyCache result, rewrite(cache, plan, pool, move));
+  RECALLD_ASSIGN_OR_RETURN(PolicyCache result, rewrite(cache, cache::plain_plan(cache.view.layers.size()), pool, move));
   result.view.query_start = extent;
   return result;
 }

@@ -49,6 +49,61 @@ TEST_F(ChunkTest, UnpacksWhatWasPackedToTheBit) {
   }
 }
 
+TEST_F(ChunkTest, WhatIsArchivedComesBackToTheBit) {
+  for (const char* codec : {"none16", "turboquant-4"}) {
+    CodecPlan plan = plan_of(shape_, codec);
+    const ChunkPtr plain = sequence_.freeze(20, cache::plain_plan(3), 5, fingerprint_).value();
+    plan.archive = true;
+    const ChunkPtr chunk = recode_chunk(shape_, *plain, plan, *pool_).value();
+    const auto packed = pack_chunk(*chunk).value();
+    const ChunkPtr back = unpack_chunk(packed, fingerprint_, *pool_, plan).value();
+    ASSERT_EQ(back->buffer->size(), chunk->buffer->size());
+    EXPECT_EQ(std::memcmp(back->buffer->data(), chunk->buffer->data(), chunk->buffer->size()), 0) << codec;
+    EXPECT_EQ(back->pages[2]->codec().name(), codec);
+    EXPECT_EQ(back->token_start(), 5);
+    EXPECT_EQ(pack_chunk(*back).value(), packed) << "a chunk that was loaded is saved as it was";
+    EXPECT_LT(packed.size(), plain->buffer->size() / 3) << codec;
+  }
+}
+
+TEST_F(ChunkTest, AnArchiveCarriesTheErrorItSays) {
+  CodecPlan plan = cache::plain_plan(3);
+  const ChunkPtr plain = sequence_.freeze(60, plan, 0, fingerprint_).value();
+  plan.archive = true;
+  const ChunkPtr chunk = recode_chunk(shape_, *plain, plan, *pool_).value();
+  for (size_t layer = 0; layer < 3; ++layer) {
+    std::vector<float> k(60 * 2 * 64), v(k.size()), k0(k.size()), v0(k.size());
+    ASSERT_TRUE(plain->pages[layer]->codec().decode_page(plain->pages[layer]->view(), k0.data(), v0.data()).ok());
+    ASSERT_TRUE(chunk->pages[layer]->codec().decode_page(chunk->pages[layer]->view(), k.data(), v.data()).ok());
+    double error = 0, energy = 0;
+    for (size_t i = 0; i < v.size(); ++i) {
+      error += (v[i] - v0[i]) * (v[i] - v0[i]);
+      energy += v0[i] * v0[i];
+    }
+    EXPECT_LT(error / energy, 0.011) << layer;
+    EXPECT_GT(error / energy, 0.005) << layer;
+  }
+}
+
+TEST_F(ChunkTest, ArchivesOfAnotherModelAndDamagedOnesAreRefused) {
+  CodecPlan plan = plan_of(shape_, "turboquant-4");
+  plan.archive = true;
+  const ChunkPtr chunk = sequence_.freeze(20, plan, 0, fingerprint_).value();
+  const auto packed = pack_chunk(*chunk).value();
+  EXPECT_EQ(unpack_chunk(packed, {1, 2}, *pool_, plan).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(unpack_chunk(packed, fingerprint_, *MemoryPool::create(1000), plan).status().code(),
+            StatusCode::kResourceExhausted);
+  EXPECT_EQ(unpack_chunk(packed, fingerprint_, *pool_, cache::plain_plan(2)).status().code(), StatusCode::kCorrupt);
+  EXPECT_EQ(unpack_chunk(packed, fingerprint_, *pool_).value()->pages[0]->codec().name(), "none16") << "without a plan";
+  std::mt19937 random(3);
+  for (int round = 0; round < 100; ++round) {
+    auto bytes = packed;
+    const size_t at = random() % bytes.size();
+    bytes[at] ^= static_cast<std::byte>(1U << (random() % 8));
+    EXPECT_EQ(unpack_chunk(bytes, fingerprint_, *pool_, plan).status().code(), StatusCode::kCorrupt) << "byte " << at;
+  }
+}
+
 TEST_F(ChunkTest, AnyFlippedBitOfAPackedChunkIsFound) {
   const ChunkPtr chunk = sequence_.freeze(20, plan_of(shape_, "turboquant-3"), 0, fingerprint_).value();
   const auto packed = pack_chunk(*chunk).value();

@@ -9,8 +9,11 @@ from e2e_case import BUILD, MODEL, PATIENCE, SANITIZED, DaemonCase
 QUESTION = "What is the name of the vet?"
 ASKED = "2026-05-12T09:30:00Z"
 MESSAGES = 24
+# With how pages lie on the disk.
+ARCHIVED = ("turboquant-4", "archive")
 CODECS = ("none16", "turboquant-4", "calibrated-2", "oscar-2") + (() if SANITIZED else (
     "turboquant-k3v2", "turboquant-2", "turboquant-2.5", "calibrated-4", "calibrated-3", "calibrated-2.5"))
+FORMS = tuple((codec, "exact") for codec in CODECS) + (ARCHIVED,) + (() if SANITIZED else (("none16", "archive"),))
 
 
 class Codecs(DaemonCase):
@@ -25,17 +28,18 @@ class Codecs(DaemonCase):
                              capture_output=True, text=True, timeout=300 * PATIENCE)
         self.assertEqual(ran.returncode, 0, ran.stderr)
 
-    def with_codec(self, daemon, codec):
+    def with_codec(self, daemon, codec, at_rest="exact"):
         daemon.settings["memory.codec"] = codec
+        daemon.settings["memory.at_rest"] = at_rest
         daemon.settings["memory.calibration"] = self.calibration
         return daemon
 
     def test_a_session_outlives_kill_9_with_every_codec(self):
         self.calibrate()
         on_disk = {}
-        for codec in CODECS:
-            with self.subTest(codec=codec):
-                daemon = self.with_codec(self.daemon(codec), codec).start()
+        for codec, at_rest in FORMS:
+            with self.subTest(codec=codec, at_rest=at_rest):
+                daemon = self.with_codec(self.daemon(f"{codec}-{at_rest}"), codec, at_rest).start()
                 session = self.session_with(daemon, MESSAGES)
                 before = daemon.ask(session, QUESTION, 8, time_said=ASKED)
                 self.assertTrue(before["text"].strip())
@@ -46,20 +50,21 @@ class Codecs(DaemonCase):
                 self.assertEqual(after["recall"]["tokens_read"], before["recall"]["tokens_read"])
                 memory = daemon.memory(session)
                 self.assertEqual((memory["codec"], memory["pages_dropped"]), (codec, 0))
-                on_disk[codec] = memory["bytes_disk"]
+                on_disk[codec, at_rest] = memory["bytes_disk"]
                 self.assert_alive(daemon)
                 daemon.kill()
-        self.assertLess(on_disk["turboquant-4"], on_disk["none16"])
-        self.assertLess(on_disk["calibrated-2"], on_disk["turboquant-4"])
+        self.assertLess(on_disk["turboquant-4", "exact"], on_disk["none16", "exact"])
+        self.assertLess(on_disk["calibrated-2", "exact"], on_disk["turboquant-4", "exact"])
+        self.assertLess(on_disk[ARCHIVED], on_disk["turboquant-4", "exact"])
 
     def test_another_codec_reads_the_transcript_anew(self):
         self.calibrate()
         daemon = self.with_codec(self.daemon(), "turboquant-4").start()
         session = self.session_with(daemon, MESSAGES)
         first = daemon.ask(session, QUESTION, 8, time_said=ASKED)
-        for codec in ("calibrated-2", "oscar-2", "turboquant-4"):
+        for codec, at_rest in (("calibrated-2", "exact"), ARCHIVED, ("oscar-2", "exact"), ("turboquant-4", "exact")):
             daemon.kill()
-            self.with_codec(daemon, codec).start()
+            self.with_codec(daemon, codec, at_rest).start()
             daemon.ask(session, QUESTION, 8, time_said=ASKED)
             memory = daemon.wait_read(session)
             self.assertEqual(memory["codec"], codec)

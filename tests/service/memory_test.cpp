@@ -291,6 +291,10 @@ TEST_F(MemoryTest, BadOptionsAndModelsAreNamedAtStart) {
   options_.near_codec = "calibrated-4";
   EXPECT_NE(open().message().find("young pages cannot be calibrated-4"), std::string::npos);
   options_ = good;
+  options_.codec = "turboquant-3";
+  options_.archive = true;
+  EXPECT_NE(open().message().find("memory.at_rest is archive"), std::string::npos);
+  options_ = good;
   options_.model_path = "/nonexistent/model.gguf";
   EXPECT_NE(open().message().find("/nonexistent/model.gguf"), std::string::npos);
   options_ = good;

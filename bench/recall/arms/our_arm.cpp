@@ -65,7 +65,7 @@ Result<cache::CodecPlan> plan_of(const ArmContext& context, const OurOptions& op
   }
   RECALLD_ASSIGN_OR_RETURN(auto codecs,
                            quant::make_codecs(codec, model.cache_shape().layers.size(), calibration.get()));
-  return cache::CodecPlan{std::move(codecs)};
+  return cache::CodecPlan{.layers = std::move(codecs), .archive = options.archive && codec == options.codec};
 }
 
 Result<episodes::TrunkOptions> trunk_options(const ArmContext& context, const OurOptions& options,
@@ -126,7 +126,8 @@ class OurArm final : public Arm {
   const std::string& name() const override { return name_; }
   int budget() const override { return budget_; }
   std::string settings() const override {
-    return "4 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec;
+    return "4 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec +
+           (options_.archive ? " archive" : "");
   }
 
   Result<BuildCost> build(const ArmContext& context) override {
@@ -165,7 +166,8 @@ class OurArm final : public Arm {
     const episodes::NearPages near = near_of(options_, options_.reading_codec);
     return "reading=" + std::string(episodes::reading_policy_name(options_.reading)) +
            " view=" + std::to_string(options_.reading_view) + " block=" + std::to_string(options_.block) +
-           " read=" + options_.reading_codec + " near=" + std::to_string(near.tokens) + " " + near.codec;
+           " read=" + options_.reading_codec + " near=" + std::to_string(near.tokens) + " " + near.codec +
+           (options_.archive ? " archive" : "");
   }
 
   size_t first_group(int64_t token) const {
@@ -231,6 +233,10 @@ Status set_value(const std::string& key, const std::string& value, OurOptions* o
   if (key == "recent") return set_number(value, &options->choice.recent_tokens);
   if (key == "codec") return options->codec = value, quant::check_codec_name(value);
   if (key == "read") return options->reading_codec = value, quant::check_codec_name(value);
+  if (key == "rest") {
+    if (value != "exact" && value != "archive") return invalid_argument("no rest '" + value + "'");
+    return options->archive = value == "archive", ok_status();
+  }
   if (key == "reading") {
     const auto policy = episodes::parse_reading_policy(value);
     if (!policy.has_value()) return invalid_argument("no reading policy '" + value + "'");
@@ -243,7 +249,7 @@ Status set_value(const std::string& key, const std::string& value, OurOptions* o
   }
   return invalid_argument(
       "no key '" + key +
-      "'; there are reading, view, block, near, near_codec, codec, read, turns, pinned, recent, order");
+      "'; there are reading, view, block, near, near_codec, codec, rest, read, turns, pinned, recent, order");
 }
 
 }  // namespace
