@@ -117,15 +117,28 @@ void log_softmax(std::span<const float> logits, std::vector<float>& out) {
 
 size_t argmax(std::span<const float> row) { return static_cast<size_t>(std::ranges::max_element(row) - row.begin()); }
 
+// What the 16-bit cache says of one token.
+struct Reference {
+  std::vector<float> log_probabilities, probabilities;
+  size_t best = 0;
+
+  void set(std::span<const float> row) {
+    log_probabilities.assign(row.begin(), row.end());
+    probabilities.resize(row.size());
+    for (size_t i = 0; i < row.size(); ++i) probabilities[i] = std::exp(row[i]);
+    best = argmax(row);
+  }
+};
+
 class Tally {
  public:
-  // Rows of log-probabilities of one token; next: the token that follows, or -1.
-  void add(std::span<const float> reference, std::span<const float> row, int32_t next) {
+  // row: log-probabilities; next: the token that follows, or -1.
+  void add(const Reference& reference, std::span<const float> row, int32_t next) {
     double kl = 0;
     for (size_t i = 0; i < row.size(); ++i)
-      if (reference[i] > -30) kl += std::exp(reference[i]) * (reference[i] - row[i]);
+      kl += reference.probabilities[i] * (reference.log_probabilities[i] - row[i]);
     kl_ += kl;
-    same_ += argmax(reference) == argmax(row);
+    same_ += reference.best == argmax(row);
     ++rows_;
     if (next < 0) return;
     loss_ -= row[static_cast<size_t>(next)];
@@ -183,7 +196,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
                     {}});
   }
 
-  std::vector<std::vector<float>> reference(static_cast<size_t>(settings.block));
+  std::vector<Reference> reference(static_cast<size_t>(settings.block));
   std::vector<float> row;
   for (size_t at = 0; at < tokens.size(); at += static_cast<size_t>(settings.block)) {
     const auto block = tokens.subspan(at, std::min<size_t>(tokens.size() - at, static_cast<size_t>(settings.block)));
@@ -192,7 +205,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
       for (size_t i = 0; i < block.size(); ++i) {
         const int32_t next = at + i + 1 < tokens.size() ? tokens[at + i + 1] : -1;
         log_softmax(logits.subspan(i * width, width), row);
-        if (&arm == &arms.front()) reference[i] = row;
+        if (&arm == &arms.front()) reference[i].set(row);
         arm.tally.add(reference[i], row, next);
       }
     }
