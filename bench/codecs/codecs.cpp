@@ -218,6 +218,9 @@ int main(int argc, char** argv) {
       "text that is read (.txt, or a conversation as .ndjson or LoCoMo's .json); may be given several times");
   app.add_option("--tokens", settings.tokens, "tokens of it, 0 for all that fit the model's window");
   app.add_option("--codecs", settings.codecs, "names of our codecs")->delimiter(',');
+  app.add_option("--stock", settings.quality.stock, "libllama's caches beside f16: q8_0, q4_0, q4_1")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"q8_0", "q4_0", "q4_1"}));
   app.add_option("--threads", settings.quality.threads, "threads of both sides, where a model runs");
   app.add_option("--block", settings.quality.block, "tokens read at once");
   app.add_option("--page", settings.quality.page_tokens, "tokens of a page");

@@ -179,6 +179,7 @@ std::vector<Quality> measure_quality(const QualitySettings& settings,
   std::vector<std::unique_ptr<CodedSequence>> coded;
   std::vector<Arm> arms;
   for (const StockType& type : stock_types()) {
+    if (type.name != "f16" && std::ranges::find(settings.stock, type.name) == settings.stock.end()) continue;
     const int context = static_cast<int>(round_up(tokens.size(), 256));
     stock.push_back(std::make_unique<StockSequence>(stock_model, type, context, settings.block, settings.threads));
     StockSequence* sequence = stock.back().get();

@@ -21,6 +21,7 @@ struct QualitySettings {
   int page_tokens = 64;  // tokens of a page; a page is coded as soon as this many rows beyond `recent` are there
   int pinned = 16;       // first tokens, kept in 16-bit pages
   int recent = 0;        // newest tokens, kept in 16-bit rows
+  std::vector<std::string> stock{"q8_0", "q4_0", "q4_1"};  // libllama's caches beside f16
 };
 
 struct Quality {
