@@ -29,7 +29,7 @@ daemon::ServiceOptions service_options(const daemon::Config& config) {
   options.codec = config.text("memory.codec");
   options.near_codec = config.text("memory.near_codec");
   options.near_tokens = number("memory.near_tokens");
-  options.archive = config.text("memory.at_rest") == "archive";
+  if (const std::string at_rest = config.text("memory.at_rest"); at_rest != "exact") options.archive = at_rest;
   options.calibration = config.text("memory.calibration");
   options.block_tokens = number("memory.block_tokens");
   options.page_tokens = number("memory.page_tokens");

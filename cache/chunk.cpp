@@ -149,9 +149,9 @@ Result<ChunkPtr> encode_chunk(const CacheShape& shape, const CodecPlan& plan, qu
     metas.push_back(meta);
   }
   RECALLD_ASSIGN_OR_RETURN(ChunkPtr chunk,
-                           encode_pages(plan.archive ? plain_plan(metas.size()) : plan, metas, rows, pool));
-  if (!plan.archive) return chunk;
-  quant::ArchiveOptions options;
+                           encode_pages(plan.archive.empty() ? plan : plain_plan(metas.size()), metas, rows, pool));
+  if (plan.archive.empty()) return chunk;
+  RECALLD_ASSIGN_OR_RETURN(quant::ArchiveOptions options, quant::archive_options(plan.archive));
   if (const auto rope = rope_of_all(shape); rope != nullptr) options.rope = *rope;
   RECALLD_ASSIGN_OR_RETURN(const std::vector<std::byte> archive, quant::encode_archive(chunk->buffer->span(), options));
   return unpack_archive(archive, meta.fingerprint, pool, plan);

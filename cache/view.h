@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -65,8 +66,9 @@ struct View {
 // How pages are written.
 struct CodecPlan {
   std::vector<std::shared_ptr<const quant::Codec>> layers;
-  // Rows go through an archive (quant/archive.h), which is what lies at rest, before they are coded. Lossy.
-  bool archive = false;
+  // Name of an archive (quant::archive_options) that rows go through, and lie in at rest, before they are coded. Lossy.
+  // "": none.
+  std::string archive;
 };
 
 // 16 bits in every layer.

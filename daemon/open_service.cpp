@@ -72,9 +72,10 @@ Result<episodes::TrunkOptions> trunk_options(const ServiceOptions& options, int3
       options.reading_view_tokens > 0 ? options.reading_view_tokens : window - episodes::longest_block(trunk);
   trunk.plan = std::move(plan);
   trunk.plan.archive = options.archive;
-  if (options.archive && options.codec != "none16" && !options.codec.ends_with("-4"))
-    return invalid_argument("memory.at_rest is archive, which takes 3.4 bits per number, more than memory.codec " +
-                            options.codec + " does; set it to exact, or take none16 or a codec of 4 bits");
+  if (!options.archive.empty() && options.codec != "none16" && !options.codec.ends_with("-4"))
+    return invalid_argument("memory.at_rest is " + options.archive + ", which is of no use with memory.codec " +
+                            options.codec +
+                            ": its pages would bear both errors; set it to exact, or take none16 or a codec of 4 bits");
   RECALLD_RETURN_IF_ERROR(episodes::set_near_pages(
       episodes::near_pages(options.codec, options.near_codec, options.near_tokens, options.recent_tokens), &trunk));
   RECALLD_RETURN_IF_ERROR(episodes::check_trunk_options(trunk));

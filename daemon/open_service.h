@@ -29,7 +29,7 @@ struct ServiceOptions {
   std::string codec = "turboquant-4";
   std::string near_codec;   // of young pages; empty: see episodes::near_pages
   int32_t near_tokens = 0;  // how many tokens are young; 0: likewise
-  bool archive = false;     // pages of the codec lie at rest as archives
+  std::string archive;      // that pages of the codec lie in at rest (quant::archive_options); empty: exact
   std::string calibration;  // file for codecs that need one; empty: calibration_path() in data_dir
   int32_t block_tokens = 128;
   int32_t page_tokens = 256;

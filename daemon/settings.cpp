@@ -187,10 +187,11 @@ constexpr auto kSettings = std::to_array<Setting>({
     {.key = "memory.at_rest",
      .type = kChoice,
      .fallback = "exact",
-     .choices = "exact|archive",
-     .help = "How pages of memory.codec lie on the disk: to the bit, or as archives of 3.4 bits per number, which "
-             "cost some milliseconds of processor time per token when they are made, and half of one when they are "
-             "loaded. Archives are of use beside codecs of 4 bits or more."},
+     .choices = "exact|archive-4|archive-3|archive-2",
+     .help =
+         "How pages of memory.codec lie on the disk: to the bit, or as archives with the errors of 4, 3 and 2 bits, "
+         "which take about 3.3, 2.4 and 1.6 bits per number and some milliseconds of processor time per token when "
+         "they are made, half of one when they are loaded. Archives need none16 or a codec of 4 bits."},
     {.key = "memory.calibration",
      .type = kPath,
      .zero_means = "the model's own in calibrations/ of memory.data_dir, where recallctl calibrate puts it",

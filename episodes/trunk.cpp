@@ -44,7 +44,7 @@ Digest128 trunk_fingerprint(const Digest128& model, const std::string& format_ve
         options.window_tokens, options.segments.turns, options.segments.max_tokens})
     digester.add(static_cast<uint64_t>(number));
   for (const auto& codec : options.plan.layers) digester.add(codec->digest().hex());
-  if (options.plan.archive) digester.add(std::string_view("archive-1"));
+  if (!options.plan.archive.empty()) digester.add("archive 1 " + options.plan.archive);
   if (options.near_tokens != options.recent_tokens || !options.near_plan.layers.empty()) {
     digester.add(std::string_view("near"));
     digester.add(static_cast<uint64_t>(options.near_tokens));

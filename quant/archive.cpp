@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "quant/archive_side.h"
 #include "quant/chunk_head.h"
@@ -186,6 +187,14 @@ Result<std::vector<std::byte>> encode_archive(std::span<const std::byte> pages, 
   append(body, headers);
   writer.finish(body);
   return with_head(head, body);
+}
+
+Result<ArchiveOptions> archive_options(std::string_view name) {
+  constexpr std::pair<std::string_view, double> kErrors[] = {
+      {"archive-4", kLloydMax4Error}, {"archive-3", 0.03454}, {"archive-2", 0.1175}};
+  for (const auto& [known, error] : kErrors)
+    if (known == name) return ArchiveOptions{.key_error = 0.99 * error, .value_error = 0.99 * error};
+  return invalid_argument("there is no archive '" + std::string(name) + "'; there are archive-4, archive-3, archive-2");
 }
 
 bool is_archive(std::span<const std::byte> bytes) {

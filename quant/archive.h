@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -31,6 +32,10 @@ struct ArchiveOptions {
   // How keys were rotated, when known: keys turned back are more alike. It stands in the archive.
   std::optional<kernels::RopeSpec> rope;
 };
+
+// "archive-4", "archive-3", "archive-2": the options of that name, which aim just below the error of the Lloyd-Max
+// quantizer of as many bits (Max, "Quantizing for Minimum Distortion", 1960, table I). kInvalidArgument for any other.
+Result<ArchiveOptions> archive_options(std::string_view name);
 
 // pages: one or more valid pages of none16, 64-byte aligned; 512 MiB at most. Equal pages and options give equal bytes.
 // NaN and infinities count as 0, and a vector shorter than 1e-15 comes back as zeros.

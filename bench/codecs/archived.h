@@ -4,8 +4,10 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "quant/archive.h"
 #include "quant/none16.h"
 
 namespace recalld::bench {
@@ -13,6 +15,10 @@ namespace recalld::bench {
 // The pages of a chunk are coded in the order of their layers, by one thread.
 class ArchiveReference final : public quant::Codec {
  public:
+  // name: of quant::archive_options.
+  ArchiveReference(std::string name, const quant::ArchiveOptions& options)
+      : name_(std::move(name)), options_(options) {}
+
   const std::string& name() const override { return name_; }
   const quant::CodecTag& tag() const override { return plain_.tag(); }
   Digest128 digest() const override { return plain_.digest(); }
@@ -37,12 +43,13 @@ class ArchiveReference final : public quant::Codec {
     size_t finished_bytes = 0;     // of the archives of the chunks before
   };
 
-  std::string name_ = "archive-4";
+  std::string name_;
+  quant::ArchiveOptions options_;
   quant::None16 plain_;
   std::unique_ptr<Chunk> chunk_ = std::make_unique<Chunk>();
 };
 
-// nullptr unless name is "archive-4".
+// nullptr unless name is one of quant::archive_options.
 std::shared_ptr<const quant::Codec> make_archived(const std::string& name);
 
 }  // namespace recalld::bench

@@ -40,7 +40,7 @@ struct Measured {
   const PaluBases* palu = nullptr;
 };
 
-// True for names of quant::make_codecs, of the references (bench/codecs/references.h), and for archive-4
+// True for names of quant::make_codecs, of the references (bench/codecs/references.h), and of archives
 // (bench/codecs/archived.h).
 bool is_codec(const std::string& name);
 

@@ -53,7 +53,7 @@ TEST_F(ChunkTest, WhatIsArchivedComesBackToTheBit) {
   for (const char* codec : {"none16", "turboquant-4"}) {
     CodecPlan plan = plan_of(shape_, codec);
     const ChunkPtr plain = sequence_.freeze(20, cache::plain_plan(3), 5, fingerprint_).value();
-    plan.archive = true;
+    plan.archive = "archive-4";
     const ChunkPtr chunk = recode_chunk(shape_, *plain, plan, *pool_).value();
     const auto packed = pack_chunk(*chunk).value();
     const ChunkPtr back = unpack_chunk(packed, fingerprint_, *pool_, plan).value();
@@ -69,7 +69,7 @@ TEST_F(ChunkTest, WhatIsArchivedComesBackToTheBit) {
 TEST_F(ChunkTest, AnArchiveCarriesTheErrorItSays) {
   CodecPlan plan = cache::plain_plan(3);
   const ChunkPtr plain = sequence_.freeze(60, plan, 0, fingerprint_).value();
-  plan.archive = true;
+  plan.archive = "archive-4";
   const ChunkPtr chunk = recode_chunk(shape_, *plain, plan, *pool_).value();
   for (size_t layer = 0; layer < 3; ++layer) {
     std::vector<float> k(60 * 2 * 64), v(k.size()), k0(k.size()), v0(k.size());
@@ -87,7 +87,7 @@ TEST_F(ChunkTest, AnArchiveCarriesTheErrorItSays) {
 
 TEST_F(ChunkTest, ArchivesOfAnotherModelAndDamagedOnesAreRefused) {
   CodecPlan plan = plan_of(shape_, "turboquant-4");
-  plan.archive = true;
+  plan.archive = "archive-4";
   const ChunkPtr chunk = sequence_.freeze(20, plan, 0, fingerprint_).value();
   const auto packed = pack_chunk(*chunk).value();
   EXPECT_EQ(unpack_chunk(packed, {1, 2}, *pool_, plan).status().code(), StatusCode::kFailedPrecondition);

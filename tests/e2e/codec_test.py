@@ -10,10 +10,10 @@ QUESTION = "What is the name of the vet?"
 ASKED = "2026-05-12T09:30:00Z"
 MESSAGES = 24
 # With how pages lie on the disk.
-ARCHIVED = ("turboquant-4", "archive")
+ARCHIVED = ("turboquant-4", "archive-4")
 CODECS = ("none16", "turboquant-4", "calibrated-2", "oscar-2") + (() if SANITIZED else (
     "turboquant-k3v2", "turboquant-2", "turboquant-2.5", "calibrated-4", "calibrated-3", "calibrated-2.5"))
-FORMS = tuple((codec, "exact") for codec in CODECS) + (ARCHIVED,) + (() if SANITIZED else (("none16", "archive"),))
+FORMS = tuple((codec, "exact") for codec in CODECS) + (ARCHIVED,) + (() if SANITIZED else (("none16", "archive-3"), ("none16", "archive-2")))
 
 
 class Codecs(DaemonCase):
@@ -56,6 +56,9 @@ class Codecs(DaemonCase):
         self.assertLess(on_disk["turboquant-4", "exact"], on_disk["none16", "exact"])
         self.assertLess(on_disk["calibrated-2", "exact"], on_disk["turboquant-4", "exact"])
         self.assertLess(on_disk[ARCHIVED], on_disk["turboquant-4", "exact"])
+        if not SANITIZED:
+            self.assertLess(on_disk["none16", "archive-3"], on_disk[ARCHIVED])
+            self.assertLess(on_disk["none16", "archive-2"], on_disk["none16", "archive-3"])
 
     def test_another_codec_reads_the_transcript_anew(self):
         self.calibrate()

@@ -292,8 +292,8 @@ TEST_F(MemoryTest, BadOptionsAndModelsAreNamedAtStart) {
   EXPECT_NE(open().message().find("young pages cannot be calibrated-4"), std::string::npos);
   options_ = good;
   options_.codec = "turboquant-3";
-  options_.archive = true;
-  EXPECT_NE(open().message().find("memory.at_rest is archive"), std::string::npos);
+  options_.archive = "archive-4";
+  EXPECT_NE(open().message().find("memory.at_rest is archive-4"), std::string::npos);
   options_ = good;
   options_.model_path = "/nonexistent/model.gguf";
   EXPECT_NE(open().message().find("/nonexistent/model.gguf"), std::string::npos);

@@ -8,6 +8,7 @@
 #include "episodes/calibration/calibrate.h"
 #include "episodes/near_pages.h"
 #include "episodes/trunk.h"
+#include "quant/archive.h"
 #include "quant/calibration.h"
 
 namespace recalld::bench {
@@ -65,7 +66,7 @@ Result<cache::CodecPlan> plan_of(const ArmContext& context, const OurOptions& op
   }
   RECALLD_ASSIGN_OR_RETURN(auto codecs,
                            quant::make_codecs(codec, model.cache_shape().layers.size(), calibration.get()));
-  return cache::CodecPlan{.layers = std::move(codecs), .archive = options.archive && codec == options.codec};
+  return cache::CodecPlan{.layers = std::move(codecs), .archive = codec == options.codec ? options.archive : ""};
 }
 
 Result<episodes::TrunkOptions> trunk_options(const ArmContext& context, const OurOptions& options,
@@ -127,7 +128,7 @@ class OurArm final : public Arm {
   int budget() const override { return budget_; }
   std::string settings() const override {
     return "4 " + choice_key(options_.choice) + " " + reading_key() + " codec=" + options_.codec +
-           (options_.archive ? " archive" : "");
+           (options_.archive.empty() ? "" : " " + options_.archive);
   }
 
   Result<BuildCost> build(const ArmContext& context) override {
@@ -167,7 +168,7 @@ class OurArm final : public Arm {
     return "reading=" + std::string(episodes::reading_policy_name(options_.reading)) +
            " view=" + std::to_string(options_.reading_view) + " block=" + std::to_string(options_.block) +
            " read=" + options_.reading_codec + " near=" + std::to_string(near.tokens) + " " + near.codec +
-           (options_.archive ? " archive" : "");
+           (options_.archive.empty() ? "" : " " + options_.archive);
   }
 
   size_t first_group(int64_t token) const {
@@ -234,8 +235,8 @@ Status set_value(const std::string& key, const std::string& value, OurOptions* o
   if (key == "codec") return options->codec = value, quant::check_codec_name(value);
   if (key == "read") return options->reading_codec = value, quant::check_codec_name(value);
   if (key == "rest") {
-    if (value != "exact" && value != "archive") return invalid_argument("no rest '" + value + "'");
-    return options->archive = value == "archive", ok_status();
+    options->archive = value == "exact" ? "" : value;
+    return value == "exact" ? ok_status() : quant::archive_options(value).status();
   }
   if (key == "reading") {
     const auto policy = episodes::parse_reading_policy(value);

@@ -17,15 +17,15 @@ struct OurOptions {
   int32_t near = 0;        // young tokens, and
   std::string near_codec;  // how they are coded: see episodes::near_pages
   std::string codec = "turboquant-4";
-  bool archive = false;       // old pages lie at rest as archives
+  std::string archive;        // that old pages lie in at rest; "": exact
   std::string reading_codec;  // pages seen while reading, coded anew at the end; "": codec
   std::string encoder;        // GGUF
   std::string calibrations;   // folder of FINGERPRINT.rcal, for codecs that need one
 };
 
 // "LABEL:key=value,key=value"; the label or the values may be missing. Keys: reading (recent, whole, sinks, composed),
-// view, block, near, near_codec, codec, rest (exact, archive), read (reading_codec), turns, pinned, recent, order.
-// kInvalidArgument names what is wrong.
+// view, block, near, near_codec, codec, rest (exact, archive-4, -3, -2), read (reading_codec), turns, pinned, recent,
+// order. kInvalidArgument names what is wrong.
 Result<OurOptions> parse_our_options(const std::string& text);
 
 std::unique_ptr<Arm> make_our_arm(int budget, const OurOptions& options);
