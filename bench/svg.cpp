@@ -1,6 +1,7 @@
 #include "bench/svg.h"
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 
 namespace recalld::bench {
@@ -22,6 +23,22 @@ std::string svg_text(double x, double y, const std::string& text, const std::str
 
 std::string svg_dot(double x, double y, const std::string& colour) {
   return "<circle cx=\"" + svg_number(x) + "\" cy=\"" + svg_number(y) + "\" r=\"4\" fill=\"" + colour + "\"/>\n";
+}
+
+SvgLabel place_label(double x, double y, double width, double height, std::vector<SvgLabel>* placed) {
+  // Each move goes down by more than this, whatever is rounded.
+  constexpr double kSlack = 0.5;
+  SvgLabel label{x, y};
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (const SvgLabel& other : *placed)
+      if (std::abs(other.x - label.x) < width && std::abs(other.y - label.y) < height - kSlack) {
+        label.y = other.y + height;
+        moved = true;
+      }
+  }
+  placed->push_back(label);
+  return label;
 }
 
 std::string svg_document(double width, double height, const std::string& body) {

@@ -81,24 +81,13 @@ class Panel {
   std::string points() const {
     std::vector<const Quality*> from_top = drawn_;
     std::ranges::stable_sort(from_top, [](const Quality* a, const Quality* b) { return a->kl > b->kl; });
-    struct Label {
-      double x, y;
-    };
-    std::vector<Label> placed;
+    std::vector<SvgLabel> placed;
     std::string svg;
     for (const Quality* cache : from_top) {
       const std::string colour = is_ours(cache->name) ? "#c0392b" : "#2c5aa0";
-      Label label{x(cache->bits), y(cache->kl) + 4};
-      svg += svg_dot(label.x, label.y - 4, colour);
-      for (bool moved = true; moved;) {
-        moved = false;
-        for (const Label& other : placed)
-          if (std::abs(other.x - label.x) < kLabelWidth && std::abs(other.y - label.y) < kLabelHeight) {
-            label.y = other.y + kLabelHeight;
-            moved = true;
-          }
-      }
-      placed.push_back(label);
+      const double px = x(cache->bits), py = y(cache->kl);
+      svg += svg_dot(px, py, colour);
+      const SvgLabel label = place_label(px, py + 4, kLabelWidth, kLabelHeight, &placed);
       svg += svg_text(label.x + 8, label.y, cache->name, "fill=\"" + colour + "\"");
     }
     return svg;

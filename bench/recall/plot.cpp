@@ -10,7 +10,7 @@ namespace recalld::bench {
 namespace {
 
 constexpr double kWidth = 760, kHeight = 420, kLeft = 60, kRight = 20, kTop = 40, kBottom = 50;
-constexpr double kLabelHeight = 12;
+constexpr double kLabelWidth = 130, kLabelHeight = 12;
 
 class Panel {
  public:
@@ -68,10 +68,7 @@ class Panel {
     std::vector<const ArmSummary*> from_top = arms_;
     std::stable_sort(from_top.begin(), from_top.end(),
                      [](const ArmSummary* a, const ArmSummary* b) { return *a->recovery > *b->recovery; });
-    struct Label {
-      double x, y;
-    };
-    std::vector<Label> placed;
+    std::vector<SvgLabel> placed;
     std::string svg;
     for (const ArmSummary* arm : from_top) {
       const bool own = arm->name == "ours";
@@ -80,16 +77,7 @@ class Panel {
       svg += svg_line(px, y(arm->recovery_questions.low), px, y(arm->recovery_questions.high),
                       "stroke=\"" + colour + "\" stroke-opacity=\"0.35\"");
       svg += svg_dot(px, py, colour);
-      Label label{px, py + 4};
-      for (bool moved = true; moved;) {
-        moved = false;
-        for (const Label& other : placed)
-          if (std::abs(other.x - label.x) < 130 && std::abs(other.y - label.y) < kLabelHeight) {
-            label.y = other.y + kLabelHeight;
-            moved = true;
-          }
-      }
-      placed.push_back(label);
+      const SvgLabel label = place_label(px, py + 4, kLabelWidth, kLabelHeight, &placed);
       const bool at_edge = px > kWidth - 150;
       svg += svg_text(px + (at_edge ? -8 : 8), label.y, arm_title(*arm),
                       "fill=\"" + colour + "\"" + (at_edge ? " text-anchor=\"end\"" : ""));

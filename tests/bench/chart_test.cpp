@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "bench/svg.h"
+
 namespace recalld::bench {
 namespace {
 
@@ -33,6 +37,14 @@ TEST(Chart, PlotIsAnSvgWithAPanelPerRun) {
     EXPECT_NE(svg.find(text), std::string::npos) << text;
   EXPECT_EQ(svg.find(">f16<"), std::string::npos) << "the reference is not told from itself";
   EXPECT_EQ(svg.find("nan"), std::string::npos);
+}
+
+TEST(Chart, LabelsOfManyPointsInOnePlaceAreSetUnderOneAnother) {
+  std::vector<SvgLabel> placed;
+  for (int i = 0; i < 200; ++i) place_label(i % 7 * 10.1, 200.1 + i % 11 * 0.7, 110, 12, &placed);
+  for (size_t i = 0; i < placed.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      EXPECT_TRUE(std::abs(placed[i].x - placed[j].x) >= 110 || std::abs(placed[i].y - placed[j].y) >= 11.4);
 }
 
 }  // namespace
