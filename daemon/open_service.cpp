@@ -10,6 +10,7 @@
 #include "daemon/engine_service.h"
 #include "episodes/calibration/calibrate.h"
 #include "episodes/near_pages.h"
+#include "quant/archive.h"
 #include "runtime/gguf_encoder.h"
 
 namespace recalld::daemon {
@@ -72,6 +73,7 @@ Result<episodes::TrunkOptions> trunk_options(const ServiceOptions& options, int3
       options.reading_view_tokens > 0 ? options.reading_view_tokens : window - episodes::longest_block(trunk);
   trunk.plan = std::move(plan);
   trunk.plan.archive = options.archive;
+  if (!options.archive.empty()) RECALLD_RETURN_IF_ERROR(quant::archive_options(options.archive).status());
   if (!options.archive.empty() && options.codec != "none16" && !options.codec.ends_with("-4"))
     return invalid_argument("memory.at_rest is " + options.archive + ", which is of no use with memory.codec " +
                             options.codec +

@@ -21,7 +21,7 @@ std::string row(const char* format, Values... values) {
   return buffer.data();
 }
 
-bool is_ours(const std::string& name) { return name.starts_with("calibrated-"); }
+bool is_ours(const std::string& name) { return name.starts_with("calibrated-") || name.starts_with("archive-"); }
 
 class Panel {
  public:

@@ -5,13 +5,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include "bench/codecs/chart.h"
 #include "bench/codecs/kernel_times.h"
 #include "bench/codecs/quality.h"
 #include "bench/codecs/references.h"
+#include "bench/files.h"
 #include "bench/report.h"
 #include "daemon/calibration_texts.h"
 #include "episodes/calibration/calibrate.h"
@@ -38,7 +38,8 @@ struct Settings {
                                      "calibrated-2.5",  "calibrated-2",    "oscar-2",
                                      "kivi-4",          "kivi-2",          "gear-4",
                                      "gear-2",          "palu-30",         "palu-50",
-                                     "palu-50-4",       "kvmerger-50"};
+                                     "palu-50-4",       "kvmerger-50",     "archive-4",
+                                     "archive-3",       "archive-2"};
   bool no_quality = false, no_times = false;
 };
 
@@ -122,14 +123,6 @@ std::vector<int32_t> tokens_of(const runtime::Model& model, const runtime::Token
   return tokens;
 }
 
-// The models that scripts/bench knows by name.
-std::string model_path(const std::string& name) {
-  const char* variable = name == "smollm2" ? "RECALLD_MODEL" : name == "gemma3" ? "RECALLD_GEMMA_MODEL" : nullptr;
-  if (variable == nullptr) return name;
-  const char* path = std::getenv(variable);
-  return path != nullptr ? path : "";
-}
-
 std::string stem(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 
 // model: as it was asked for. Figures of several texts bear the text's name.
@@ -147,19 +140,16 @@ void add_figures(const QualityRun& run, const std::string& model, bool several, 
   }
 }
 
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-  if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
-}
-
 // The table and the plot lie beside the figures.
 void show(const std::vector<QualityRun>& runs) {
-  std::printf("\n%s", quality_markdown(runs).c_str());
+  const std::string table = quality_markdown(runs);
+  std::printf("\n%s", table.c_str());
   const char* out = std::getenv("RECALLD_BENCH_OUT");
   if (out == nullptr) return;
-  write_file(std::filesystem::path(out).replace_extension(".md"), quality_markdown(runs));
-  write_file(std::filesystem::path(out).replace_extension(".svg"), quality_plot(runs));
+  const std::filesystem::path path(out);
+  for (const Status& written : {write_file(std::filesystem::path(path).replace_extension(".md"), table),
+                                write_file(std::filesystem::path(path).replace_extension(".svg"), quality_plot(runs))})
+    if (!written.ok()) throw std::runtime_error(written.message());
 }
 
 void add_quality(const Settings& settings, Report& report) {

@@ -6,12 +6,12 @@
 #include <functional>
 #include <stdexcept>
 
-#include "bench/codecs/archived.h"
 #include "bench/codecs/reference_codec.h"
 #include "bench/codecs/references.h"
 #include "bench/codecs/stock_cache.h"
 #include "cache/memory_pool.h"
 #include "cache/sequence.h"
+#include "quant/archive.h"
 #include "runtime/engine.h"
 
 namespace recalld::bench {
@@ -21,13 +21,27 @@ void must(const Status& status) {
   if (!status.ok()) throw std::runtime_error(status.to_string());
 }
 
-std::vector<std::shared_ptr<const quant::Codec>> codecs_of(const std::string& name, size_t n_layers,
-                                                           const Measured& measured) {
-  if (auto archived = make_archived(name); archived != nullptr) return std::vector(n_layers, std::move(archived));
+cache::CodecPlan plan_of(const std::string& name, size_t n_layers, const Measured& measured) {
+  if (quant::archive_options(name).ok()) {
+    cache::CodecPlan plan = cache::plain_plan(n_layers);
+    plan.archive = name;
+    return plan;
+  }
   auto codecs = is_reference(name) ? make_references(name, n_layers, measured.palu)
                                    : quant::make_codecs(name, n_layers, measured.calibration);
   must(codecs.status());
-  return std::move(codecs).value();
+  return {.layers = std::move(codecs).value()};
+}
+
+// What a chunk is held in: its archive, what a published codec would need, or its pages as they are.
+size_t bytes_of(const cache::Chunk& chunk) {
+  if (chunk.archive != nullptr) return chunk.archive->size();
+  size_t bytes = 0;
+  for (const cache::PagePtr& page : chunk.pages) {
+    const auto* reference = dynamic_cast<const ReferenceCodec*>(&page->codec());
+    bytes += reference != nullptr ? reference->counted_bytes(page->meta()) : page->bytes();
+  }
+  return bytes;
 }
 
 // Our cache: what is older than the recent rows lies in pages of one codec.
@@ -38,62 +52,45 @@ class CodedSequence {
       : engine_(engine),
         settings_(settings),
         shape_(engine.model().cache_shape()),
-        coded_{codecs_of(codec, shape_.layers.size(), measured)},
-        plain_{std::vector(shape_.layers.size(), quant::make_codec("none16").value())},
+        coded_(plan_of(codec, shape_.layers.size(), measured)),
+        plain_(cache::plain_plan(shape_.layers.size())),
         sequence_(shape_, cache::MemoryPool::create(0)) {}
 
   std::span<const float> read(std::span<const int32_t> tokens) {
     const runtime::StepRequest request{&sequence_, tokens, runtime::Outputs::kAll, &logits_};
     must(engine_.step({&request, 1}));
     bytes_read_ += static_cast<double>(bytes());
-    numbers_read_ += numbers();
+    numbers_read_ += numbers(sequence_.length());
     const int32_t frozen = sequence_.length() - sequence_.working_tokens();
-    if (frozen < settings_.pinned && sequence_.working_tokens() >= settings_.pinned) freeze(settings_.pinned, plain_);
+    if (frozen < settings_.pinned && sequence_.working_tokens() >= settings_.pinned)
+      pinned_bytes_ += freeze(settings_.pinned, plain_);
     while (sequence_.length() - sequence_.working_tokens() >= settings_.pinned &&
-           sequence_.working_tokens() >= settings_.recent + settings_.page_tokens)
-      freeze(settings_.page_tokens, coded_);
+           sequence_.working_tokens() >= settings_.recent + settings_.page_tokens) {
+      coded_bytes_ += freeze(settings_.page_tokens, coded_);
+      coded_tokens_ += settings_.page_tokens;
+    }
     return logits_;
   }
 
-  double bits() const { return 8 * static_cast<double>(bytes()) / numbers(); }
+  double bits() const { return 8 * static_cast<double>(bytes()) / numbers(sequence_.length()); }
   double bits_pages() const {
-    double bytes = archived() != nullptr ? static_cast<double>(archived()->archive_bytes()) : 0, values = 0;
-    const auto view = sequence_.view();
-    for (size_t layer = 0; layer < view.layers.size(); ++layer)
-      for (const cache::PagePtr& page : view.layers[layer]) {
-        if (&page->codec() != coded_.layers[layer].get()) continue;
-        bytes += static_cast<double>(bytes_of(*page));
-        const quant::PageMeta& meta = page->meta();
-        values += 2.0 * meta.n_tokens * meta.n_kv_heads * meta.head_dim;
-      }
-    return values > 0 ? 8 * bytes / values : 0;
+    return coded_tokens_ > 0 ? 8 * static_cast<double>(coded_bytes_) / numbers(coded_tokens_) : 0;
   }
   double bits_reading() const { return 8 * bytes_read_ / numbers_read_; }
 
  private:
-  void freeze(int n, const cache::CodecPlan& plan) {
-    must(sequence_.freeze(n, plan, sequence_.length() - sequence_.working_tokens(), {}).status());
-  }
-  size_t bytes_of(const cache::Page& page) const {
-    // An archive's pages are counted as a whole.
-    if (archived() == &page.codec()) return 0;
-    const auto* reference = dynamic_cast<const ReferenceCodec*>(&page.codec());
-    return reference != nullptr ? reference->counted_bytes(page.meta()) : page.bytes();
-  }
-  const ArchiveReference* archived() const {
-    return dynamic_cast<const ArchiveReference*>(coded_.layers.front().get());
-  }
-  size_t page_bytes() const {
-    size_t bytes = archived() != nullptr ? archived()->archive_bytes() : 0;
-    for (const auto& layer : sequence_.view().layers)
-      for (const cache::PagePtr& page : layer) bytes += bytes_of(*page);
-    return bytes;
+  // The oldest n rows become pages. Returns their bytes.
+  size_t freeze(int n, const cache::CodecPlan& plan) {
+    const auto chunk = sequence_.freeze(n, plan, sequence_.length() - sequence_.working_tokens(), {});
+    must(chunk.status());
+    return bytes_of(**chunk);
   }
   size_t bytes() const {
-    return page_bytes() + static_cast<size_t>(sequence_.working_tokens()) * shape_.f16_bytes_per_token();
+    return pinned_bytes_ + coded_bytes_ +
+           static_cast<size_t>(sequence_.working_tokens()) * shape_.f16_bytes_per_token();
   }
-  double numbers() const {
-    return static_cast<double>(sequence_.length()) * static_cast<double>(shape_.f16_bytes_per_token()) / 2;
+  double numbers(int n_tokens) const {
+    return static_cast<double>(n_tokens) * static_cast<double>(shape_.f16_bytes_per_token()) / 2;
   }
 
   runtime::Engine& engine_;
@@ -102,6 +99,8 @@ class CodedSequence {
   cache::CodecPlan coded_, plain_;
   cache::Sequence sequence_;
   std::vector<float> logits_;
+  size_t pinned_bytes_ = 0, coded_bytes_ = 0;
+  int coded_tokens_ = 0;
   double bytes_read_ = 0, numbers_read_ = 0;
 };
 
@@ -162,7 +161,7 @@ struct Arm {
 }  // namespace
 
 bool is_codec(const std::string& name) {
-  return make_archived(name) != nullptr || is_reference(name) || quant::check_codec_name(name).ok();
+  return quant::archive_options(name).ok() || is_reference(name) || quant::check_codec_name(name).ok();
 }
 
 std::vector<Quality> measure_quality(const QualitySettings& settings,

@@ -40,8 +40,8 @@ struct Measured {
   const PaluBases* palu = nullptr;
 };
 
-// True for names of quant::make_codecs, of the references (bench/codecs/references.h), and of archives
-// (bench/codecs/archived.h).
+// True for names of quant::make_codecs, of the references (bench/codecs/references.h), and of
+// archives (quant::archive_options), which are made as the daemon makes them.
 bool is_codec(const std::string& name);
 
 // ggml's types first, then `codecs`, in their order.

@@ -40,21 +40,15 @@ void EncodeProblem::copy() {
   std::memcpy(copied_.data(), v_.data(), kValues * sizeof(float));
 }
 
-void EncodeProblem::encode(const std::string& name) {
-  std::shared_ptr<const quant::Codec>& codec = codecs_[name];
-  if (codec == nullptr) {
-    auto made = quant::make_codec(name);
-    if (!made.ok()) throw std::runtime_error(made.status().to_string());
-    codec = *made;
-  }
+void EncodeProblem::encode(const quant::Codec& codec) {
   quant::PageMeta meta;
   meta.n_kv_heads = kHeads;
   meta.head_dim = head_dim_;
   meta.n_tokens = kTokens;
   const size_t values = size_t{kTokens} * kHeads * static_cast<size_t>(head_dim_);
-  const auto page = page_.span().first(codec->page_bytes(kHeads, head_dim_, kTokens));
+  const auto page = page_.span().first(codec.page_bytes(kHeads, head_dim_, kTokens));
   for (size_t at = 0; at + values <= kValues; at += values) {
-    const Status status = codec->encode_page(meta, k_.data() + at, v_.data() + at, page);
+    const Status status = codec.encode_page(meta, k_.data() + at, v_.data() + at, page);
     if (!status.ok()) throw std::runtime_error(status.to_string());
   }
 }

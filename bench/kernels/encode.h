@@ -2,9 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -21,8 +18,8 @@ class EncodeProblem {
 
   // The rows as 32-bit numbers to another place.
   void copy();
-  // Into pages of the codec. Throws std::runtime_error when there is none of that name.
-  void encode(const std::string& codec);
+  // Into pages of the codec. Throws std::runtime_error when it does not take them.
+  void encode(const quant::Codec& codec);
   // Into ggml's q4_0, which llama.cpp's cache is coded in.
   void encode_q4_0();
 
@@ -31,7 +28,6 @@ class EncodeProblem {
   std::vector<float> k_, v_, copied_;
   std::vector<std::byte> coded_;
   AlignedBuffer page_;
-  std::map<std::string, std::shared_ptr<const quant::Codec>> codecs_;
 };
 
 }  // namespace recalld::bench

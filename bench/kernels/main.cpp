@@ -88,8 +88,9 @@ void measure(Report& report, const std::string& kind, const std::string& name, c
 // Times of coding by those of copying the same rows of 32-bit numbers; less is better.
 void measure_encoding(Report& report, int head_dim) {
   EncodeProblem problem(head_dim);
-  const auto ns = times(1, {[&](int) { problem.copy(); }, [&](int) { problem.encode("turboquant-4"); },
-                            [&](int) { problem.encode("turboquant-2"); }, [&](int) { problem.encode_q4_0(); }});
+  const auto tq4 = quant::make_codec("turboquant-4").value(), tq2 = quant::make_codec("turboquant-2").value();
+  const auto ns = times(1, {[&](int) { problem.copy(); }, [&](int) { problem.encode(*tq4); },
+                            [&](int) { problem.encode(*tq2); }, [&](int) { problem.encode_q4_0(); }});
   const char* names[] = {"memcpy", "encode", "encode_tq2", "encode_ggml_q4_0"};
   const std::string dim = "_d" + std::to_string(head_dim);
   for (size_t i = 0; i < ns.size(); ++i) {

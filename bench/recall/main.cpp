@@ -7,8 +7,8 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 
+#include "bench/files.h"
 #include "bench/recall/figures.h"
 #include "bench/recall/options.h"
 #include "bench/recall/plot.h"
@@ -18,12 +18,6 @@
 
 namespace recalld::bench {
 namespace {
-
-Status write_file(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  return out.flush() ? ok_status() : internal_error("cannot write '" + path + "'");
-}
 
 std::string joined(const std::vector<std::string>& names) {
   std::string text;

@@ -6,19 +6,14 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "bench/files.h"
+
 namespace recalld::bench {
 namespace {
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
-}
-
-// The models that scripts/bench knows by name.
-std::string model_path(const std::string& name) {
-  if (name == "smollm2") return environment("RECALLD_MODEL");
-  if (name == "gemma3") return environment("RECALLD_GEMMA_MODEL");
-  return name;
 }
 
 std::string list(const std::vector<std::string>& names) {

@@ -13,7 +13,8 @@ MESSAGES = 24
 ARCHIVED = ("turboquant-4", "archive-4")
 CODECS = ("none16", "turboquant-4", "calibrated-2", "oscar-2") + (() if SANITIZED else (
     "turboquant-k3v2", "turboquant-2", "turboquant-2.5", "calibrated-4", "calibrated-3", "calibrated-2.5"))
-FORMS = tuple((codec, "exact") for codec in CODECS) + (ARCHIVED,) + (() if SANITIZED else (("none16", "archive-3"), ("none16", "archive-2")))
+FORMS = tuple((codec, "exact") for codec in CODECS) + (ARCHIVED,) + (() if SANITIZED else (
+    ("none16", "archive-3"), ("none16", "archive-2")))
 
 
 class Codecs(DaemonCase):

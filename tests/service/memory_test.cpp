@@ -291,6 +291,9 @@ TEST_F(MemoryTest, BadOptionsAndModelsAreNamedAtStart) {
   options_.near_codec = "calibrated-4";
   EXPECT_NE(open().message().find("young pages cannot be calibrated-4"), std::string::npos);
   options_ = good;
+  options_.archive = "zip";
+  EXPECT_NE(open().message().find("there is no archive 'zip'"), std::string::npos);
+  options_ = good;
   options_.codec = "turboquant-3";
   options_.archive = "archive-4";
   EXPECT_NE(open().message().find("memory.at_rest is archive-4"), std::string::npos);
