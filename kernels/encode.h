@@ -9,6 +9,9 @@
 // shorter than 1e-15 gets scale 0, that is, decodes to zeros (plus the mean). Scales are clamped to the largest finite
 // half and, for formats with scales of 8 bits, rounded on to scale_byte_of_half().
 //
+// Trellis grid: z likewise, over the stored dims; the codes are those of the path that kernels/trellis.h states, the
+// scale follows from their levels in the same way.
+//
 // Uniform grid, as OSCAR (arXiv 2605.17757) codes a row, with m = 2^bits - 1: y is clamped to [-t, t], t the number of
 // rank clip_rank() among the ascending |y|; with the range [low, high] of
 // the clamped y, s = max(high - low, 1e-8) / m, code = trunc((y - low) / s + 1/2), scale = s, offset = low + s m / 2.
@@ -45,7 +48,7 @@ enum class ScaleRule : uint8_t {
 
 struct EncodeSpec {
   SideFormat format;                      // coded and resolved
-  ScaleRule rule = ScaleRule::kUnbiased;  // of the Lloyd-Max grid
+  ScaleRule rule = ScaleRule::kUnbiased;  // not of the uniform grid
   const SignFlips* flips = nullptr;       // null: rows are in the coded basis already
   int head_dim = 0;
   double clip = 1;  // of the uniform grid, 0 to 1; 1: none

@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/trellis.h"
+
 namespace recalld::kernels {
 namespace {
 
@@ -97,6 +99,23 @@ constexpr Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
   return book;
 }
 
+// As antisymmetric(), with the boundaries of each subset of a trellis.
+template <int n>
+constexpr Codebook of_trellis(int bits, float unit, const int (&upper)[n]) {
+  Codebook book;
+  book.bits = bits;
+  book.unit = unit;
+  for (int i = 0; i < n; ++i) {
+    book.levels[n + i] = static_cast<int8_t>(upper[i]);
+    book.levels[n - 1 - i] = static_cast<int8_t>(-upper[i]);
+  }
+  for (int subset = 0; subset < kTrellisSubsets; ++subset)
+    for (int rank = subset; rank + kTrellisSubsets < 2 * n; rank += kTrellisSubsets)
+      book.boundaries[7 * subset + rank / kTrellisSubsets] =
+          0.5F * static_cast<float>(book.levels[rank] + book.levels[rank + kTrellisSubsets]) * unit;
+  return book;
+}
+
 const Codebook& of_width(const Codebook (&books)[3], int bits) {
   if (bits < 2 || bits > 4) throw std::invalid_argument("no codebook of " + std::to_string(bits) + " bits");
   return books[bits - 2];
@@ -109,13 +128,15 @@ std::string format_error(const SideFormat& format, int head_dim) {
     return "number of bands is " + std::to_string(format.n_bands) + ", expected 0..4";
   for (int band = format.n_bands; band < kMaxBands; ++band)
     if (format.bands[band] != Band()) return "band " + std::to_string(band + 1) + " stands after the last";
-  if (format.grid != Grid::kLloydMax && format.grid != Grid::kUniform)
-    return "grid is " + std::to_string(static_cast<int>(format.grid)) + ", expected 0 or 1";
+  if (format.grid != Grid::kLloydMax && format.grid != Grid::kUniform && format.grid != Grid::kTrellis)
+    return "grid is " + std::to_string(static_cast<int>(format.grid)) + ", expected 0, 1 or 2";
   if (format.offsets && format.grid != Grid::kUniform) return "offsets stand without the uniform grid";
   if (format.grid == Grid::kUniform && format.n_bands != 1)
     return "the uniform grid has " + std::to_string(format.n_bands) + " bands, expected 1";
   if (format.byte_scales && (format.halves() || format.grid == Grid::kUniform))
-    return "scales of 8 bits stand without codes of the Lloyd-Max grid";
+    return "scales of 8 bits stand without codes of the Lloyd-Max grid or the trellis";
+  if (format.scale_per_band && format.grid == Grid::kTrellis) return "scales per band stand on the trellis grid";
+  if (format.grid == Grid::kTrellis && format.halves()) return "the trellis grid stands without codes";
   if (format.scale_per_band && format.stored_bands() < 2) return "scales per band stand with fewer than 2 stored bands";
   int dims = 0;
   for (int band = 0; band < format.n_bands; ++band) {
@@ -158,6 +179,31 @@ void set_v_code(uint8_t* codes, int padded, const SideFormat& format, int token,
   set_code(codes + at.offset, place_v(padded, at.n_dims, at.bits, token, at.dim), at.bits, code);
 }
 
+namespace {
+
+// The rank of a number of dim `dim` whose codes get(dim) gives.
+template <class Get>
+int rank_of(const SideFormat& format, int dim, const Get& get) {
+  if (format.grid != Grid::kTrellis) return get(dim);
+  const auto path = [&](int at) {
+    return at < 0 ? 0 : trellis_path(get(at), format.bands[band_of(format, at)].bits);
+  };
+  int state = 0;
+  for (int at = dim - kTrellisMemory; at < dim; ++at) state = next_trellis_state(state, path(at));
+  const int bits = format.bands[band_of(format, dim)].bits;
+  return trellis_rank(get(dim), bits, state);
+}
+
+}  // namespace
+
+int get_k_rank(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim) {
+  return rank_of(format, dim, [&](int at) { return get_k_code(codes, padded, format, token, at); });
+}
+
+int get_v_rank(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim) {
+  return rank_of(format, dim, [&](int at) { return get_v_code(codes, padded, format, token, at); });
+}
+
 const Codebook& lloyd_max(int bits) {
   static constexpr Codebook kBooks[] = {antisymmetric(2, 0.011894241F, {38, 127}),
                                         antisymmetric(3, 0.016990204F, {14, 44, 79, 127}),
@@ -171,6 +217,16 @@ const Codebook& uniform_grid(int bits) {
   return of_width(kBooks, bits);
 }
 
-const Codebook& codebook(Grid grid, int bits) { return grid == Grid::kUniform ? uniform_grid(bits) : lloyd_max(bits); }
+const Codebook& trellis_grid(int bits) {
+  static constexpr Codebook kBooks[] = {
+      of_trellis(2, 0.014940410F, {13, 40, 72, 125}), of_trellis(3, 0.020230722F, {5, 16, 27, 39, 52, 68, 90, 124}),
+      of_trellis(4, 0.025255804F, {2, 7, 12, 17, 22, 27, 32, 38, 44, 50, 57, 65, 74, 86, 101, 124})};
+  return of_width(kBooks, bits);
+}
+
+const Codebook& codebook(Grid grid, int bits) {
+  if (grid == Grid::kTrellis) return trellis_grid(bits);
+  return grid == Grid::kUniform ? uniform_grid(bits) : lloyd_max(bits);
+}
 
 }  // namespace recalld::kernels

@@ -9,11 +9,12 @@
 // its own dims, and the bands follow each other without gaps, so a side of one band is nothing but its codes.
 //
 // Coded values, in the codec's transformed basis:
-//   x[t][j] ~ scale[t] * unit * levels[code[t][j]] + offset[t] + mean[j]
+//   x[t][j] ~ scale[t] * unit * levels[rank[t][j]] + offset[t] + mean[j]
 // with unit and levels those of the band's width on the side's grid, offset on sides that have one, and mean on the K
 // side of centred codecs (also over dims that are not stored). Scales are halves or bytes, [n_scales][padded tokens]:
 // one row for all bands, or one for each stored band. Offsets are halves, [padded tokens]. levels are int8 and
-// ascending, so the code is the rank of the level.
+// ascending, so the code is the rank of the level; on the trellis grid the rank follows from the code and those of the
+// dims before (kernels/trellis.h).
 //
 // The layouts put what one vector instruction needs side by side:
 //   K: scores of 16 tokens at once. 32-bit lane = token, its 4 bytes = 4 consecutive dims (a dot-product instruction
@@ -52,6 +53,7 @@ constexpr int padded_tokens(int n_tokens) { return (n_tokens + kTokenGroup - 1) 
 enum class Grid : uint8_t {
   kLloydMax,  // the best for N(0,1): lloyd_max()
   kUniform,   // equal steps around 0: uniform_grid()
+  kTrellis,   // twice as many as codes, of which the dims before rule half out: trellis_grid()
 };
 
 // Consecutive dims of a side with codes of one width.
@@ -176,6 +178,13 @@ constexpr size_t side_bytes(int n_tokens, int head_dim, const SideFormat& format
                          : band_place(format, n_tokens, format.n_bands).code_offset;
 }
 
+// The band that a dim belongs to.
+constexpr int band_of(const SideFormat& format, int dim) {
+  int band = 0;
+  for (int end = format.bands[0].n_dims; dim >= end; end += format.bands[band].n_dims) ++band;
+  return band;
+}
+
 // Dims that have codes: the first of them.
 constexpr int stored_dims(const SideFormat& format) { return band_place(format, 0, format.stored_bands()).first_dim; }
 
@@ -192,12 +201,18 @@ constexpr size_t k_half_index(int head_dim, int token, int dim) {
 }
 constexpr size_t v_half_index(int head_dim, int token, int dim) { return static_cast<size_t>(token) * head_dim + dim; }
 
-// The levels of a band. Value of a code = levels[code] * unit, times its token's scale.
+// Likewise the rank of a number's level: the code, but on the trellis grid.
+int get_k_rank(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim);
+int get_v_rank(const uint8_t* codes, int padded, const SideFormat& format, int token, int dim);
+
+// The levels of a band. Value of a rank = levels[rank] * unit, times its token's scale.
 struct Codebook {
-  int bits = 0;            // 4, 3 or 2
-  int8_t levels[16] = {};  // ascending, 2^bits used, antisymmetric
+  int bits = 0;            // of a code: 4, 3 or 2
+  int8_t levels[32] = {};  // ascending, 2^bits used or on the trellis grid 2^(bits + 1), antisymmetric
   float unit = 0;
-  float boundaries[15] = {};  // 2^bits - 1 used, ascending: midpoints of neighbouring level values
+  // Ascending, midpoints of neighbouring level values: 2^bits - 1 used. On the trellis grid those of each of its four
+  // subsets s, 2^(bits - 1) - 1 from 7 s on.
+  float boundaries[28] = {};
 };
 
 // The Lloyd-Max codebook of N(0,1), levels rounded to int8 with the largest at 127 (distortion within 0.2 % of the
@@ -206,6 +221,10 @@ const Codebook& lloyd_max(int bits);
 
 // Values c - (2^bits - 1) / 2 for the codes c: levels twice that, unit 1/2.
 const Codebook& uniform_grid(int bits);
+
+// Levels for trellis codes of N(0,1), found by alternating the search of paths with the means of what they take, on rows
+// of 96 numbers, then rounded likewise: D = .0065, .0238, .0866 on rows of 96 at 4, 3, 2 bits.
+const Codebook& trellis_grid(int bits);
 
 const Codebook& codebook(Grid grid, int bits);
 

@@ -246,6 +246,7 @@ std::string describe(const kernels::SideFormat& format) {
   }
   text += " bits";
   if (format.grid == kernels::Grid::kUniform) text += " uniform";
+  if (format.grid == kernels::Grid::kTrellis) text += " trellis";
   if (format.offsets) text += " with offsets";
   if (format.scale_per_band) text += ", a scale per band";
   if (format.byte_scales) text += ", 8-bit scales";

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "kernels/trellis.h"
 
 namespace recalld::kernels::reference {
 namespace {
@@ -39,15 +40,25 @@ float code_bands(const EncodeSpec& spec, int first_band, int end_band, const flo
   const bool zero = !(square >= kSmallestSquare);
   const float to_unit = zero ? 0.0F : std::sqrt(static_cast<float>(end - begin) / square);
 
+  const bool trellis = spec.format.grid == Grid::kTrellis;
+  float z[kMaxHeadDim];
+  uint8_t path[kMaxHeadDim];
+  for (int i = begin; i < end; ++i) z[i] = y[i] * to_unit;
+  if (trellis) search_trellis(spec.format, end, z, path);
+
   // Levels count in units of the first band.
-  const float unit = lloyd_max(spec.format.bands[first_band].bits).unit;
+  const float unit = codebook(spec.format.grid, spec.format.bands[first_band].bits).unit;
   float dot = 0, level_square = 0;
+  int state = 0;
   for (int band = first_band, i = begin; band < end_band; ++band) {
-    const Codebook& book = lloyd_max(spec.format.bands[band].bits);
+    const Codebook& book = codebook(spec.format.grid, spec.format.bands[band].bits);
     float band_dot = 0, band_square = 0;
     for (const int band_end = i + spec.format.bands[band].n_dims; i < band_end; ++i) {
-      const int code = nearest_code(book, y[i] * to_unit);
-      const auto level = static_cast<float>(book.levels[code]);
+      const int code = trellis ? trellis_code(nearest_trellis_place(book, trellis_subset(state, path[i]), z[i]),
+                                              path[i], book.bits)
+                               : nearest_code(book, z[i]);
+      const auto level = static_cast<float>(book.levels[trellis ? trellis_rank(code, book.bits, state) : code]);
+      if (trellis) state = next_trellis_state(state, path[i]);
       band_dot += y[i] * level;
       band_square += level * level;
       codes[i] = static_cast<uint8_t>(code);

@@ -15,11 +15,11 @@ class PageReader {
   // Of dims that are stored.
   int k_level(int token, int dim) const {
     const Codebook& book = codebook(page_.k_format.grid, page_.k_format.bands[band_of(page_.k_format, dim)].bits);
-    return book.levels[get_k_code(page_.k, padded_, page_.k_format, token, dim)];
+    return book.levels[get_k_rank(page_.k, padded_, page_.k_format, token, dim)];
   }
   int v_level(int token, int dim) const {
     const Codebook& book = codebook(page_.v_format.grid, page_.v_format.bands[band_of(page_.v_format, dim)].bits);
-    return book.levels[get_v_code(page_.v, padded_, page_.v_format, token, dim)];
+    return book.levels[get_v_rank(page_.v, padded_, page_.v_format, token, dim)];
   }
   float k_scale(int token, int band) const { return scale(page_.k_format, page_.k_scale, token, band); }
   float v_scale(int token, int band) const { return scale(page_.v_format, page_.v_scale, token, band); }
@@ -50,12 +50,6 @@ class PageReader {
   }
 
  private:
-  static int band_of(const SideFormat& format, int dim) {
-    int band = 0;
-    for (int end = format.bands[0].n_dims; dim >= end; end += format.bands[band].n_dims) ++band;
-    return band;
-  }
-
   float scale(const SideFormat& format, const uint8_t* scales, int token, int band) const {
     const int at = band_place(format, page_.n_tokens, band).scale_row * padded_ + token;
     return half_to_float(get_scale(format, scales, static_cast<size_t>(at)));

@@ -147,13 +147,13 @@ TEST(Layout, FormatsThatCannotBeAreNamed) {
   EXPECT_EQ(format_error(format, 64), "scales per band stand with fewer than 2 stored bands");
   format = affine_band(2);
   format.byte_scales = true;
-  EXPECT_EQ(format_error(format, 64), "scales of 8 bits stand without codes of the Lloyd-Max grid");
+  EXPECT_EQ(format_error(format, 64), "scales of 8 bits stand without codes of the Lloyd-Max grid or the trellis");
   format = one_band(16);
   format.byte_scales = true;
-  EXPECT_EQ(format_error(format, 64), "scales of 8 bits stand without codes of the Lloyd-Max grid");
+  EXPECT_EQ(format_error(format, 64), "scales of 8 bits stand without codes of the Lloyd-Max grid or the trellis");
   format = one_band(16);
-  format.grid = static_cast<Grid>(2);
-  EXPECT_EQ(format_error(format, 64), "grid is 2, expected 0 or 1");
+  format.grid = static_cast<Grid>(3);
+  EXPECT_EQ(format_error(format, 64), "grid is 3, expected 0, 1 or 2");
 }
 
 TEST(Layout, ScaleBytesAreTheNearest) {

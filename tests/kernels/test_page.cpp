@@ -2,11 +2,14 @@
 
 #include <hwy/highway.h>
 #include <algorithm>
+#include <cmath>
 
 namespace recalld::kernels {
 namespace {
 
-int nearest_code(const Codebook& book, float x) {
+// On the trellis grid any code will do: all are levels of N(0,1).
+int nearest_code(Grid grid, const Codebook& book, float x) {
+  if (grid == Grid::kTrellis) return static_cast<int>(std::abs(x) * 1e4F) % (1 << book.bits);
   const float* end = book.boundaries + (1 << book.bits) - 1;
   return static_cast<int>(std::lower_bound(book.boundaries, end, x) - book.boundaries);
 }
@@ -39,7 +42,7 @@ TestPage::TestPage(std::mt19937& random, int n_tokens, int head_dim, const SideF
       for (int band = 0, j = 0; band < format.stored_bands(); ++band) {
         const Codebook& book = codebook(format.grid, format.bands[band].bits);
         for (const int end = j + format.bands[band].n_dims; j < end; ++j)
-          (key ? set_k_code : set_v_code)(codes, padded, format, t, j, nearest_code(book, normal(random)));
+          (key ? set_k_code : set_v_code)(codes, padded, format, t, j, nearest_code(format.grid, book, normal(random)));
       }
     }
     return codes;
@@ -84,7 +87,16 @@ std::vector<SideFormat> other_formats(int head_dim) {
     format.byte_scales = true;
     return format;
   };
-  return {with_bytes(bands({{3, 16}, {2, kAllDims}}, false)),
+  const auto on_trellis = [](SideFormat format) {
+    format.grid = Grid::kTrellis;
+    return format;
+  };
+  return {on_trellis(one_band(4)),
+          on_trellis(one_band(3)),
+          on_trellis(with_bytes(one_band(2))),
+          on_trellis(with_bytes(bands({{4, 16}, {3, 16}, {2, 16}, {0, kAllDims}}, false))),
+          on_trellis(bands({{3, 32}, {2, kAllDims}}, false)),
+          with_bytes(bands({{3, 16}, {2, kAllDims}}, false)),
           with_bytes(bands({{4, 16}, {2, 32}, {0, kAllDims}}, true)),
           bands({{4, 16}, {2, 32}, {0, kAllDims}}, false),
           bands({{3, 16}, {2, kAllDims}}, true),
@@ -103,6 +115,7 @@ std::string format_name(const SideFormat& format) {
     text += (i > 0 ? "+" : "") + std::to_string(format.bands[i].bits) +
             (format.n_bands > 1 ? "x" + std::to_string(format.bands[i].n_dims) : "");
   if (format.grid == Grid::kUniform) text += "u";
+  if (format.grid == Grid::kTrellis) text += "t";
   if (format.offsets) text += "o";
   if (format.scale_per_band) text += "s";
   if (format.byte_scales) text += "b";

@@ -222,7 +222,7 @@ TEST(Page, ErrorsNameTheField) {
   EXPECT_THAT(error_with(10, uint16_t{0}), HasSubstr("codec version is 0"));
   EXPECT_THAT(error_with(12, uint8_t{128}), HasSubstr("form of keys is 128"));
   EXPECT_THAT(error_with(13, uint8_t{0x80}), HasSubstr("form of values is 128"));
-  EXPECT_THAT(error_with(12, uint8_t{2}), HasSubstr("format of keys: grid is 2"));
+  EXPECT_THAT(error_with(12, uint8_t{3}), HasSubstr("format of keys: grid is 3"));
   EXPECT_THAT(error_with(12, uint8_t{0x10}), HasSubstr("format of keys: scales per band"));
   EXPECT_THAT(error_with(13, uint8_t{0x20}), HasSubstr("format of values: offsets"));
   EXPECT_THAT(error_with(14, uint16_t{2}), HasSubstr("flags"));
