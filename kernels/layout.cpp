@@ -185,9 +185,7 @@ namespace {
 template <class Get>
 int rank_of(const SideFormat& format, int dim, const Get& get) {
   if (format.grid != Grid::kTrellis) return get(dim);
-  const auto path = [&](int at) {
-    return at < 0 ? 0 : trellis_path(get(at), format.bands[band_of(format, at)].bits);
-  };
+  const auto path = [&](int at) { return at < 0 ? 0 : trellis_path(get(at), format.bands[band_of(format, at)].bits); };
   int state = 0;
   for (int at = dim - kTrellisMemory; at < dim; ++at) state = next_trellis_state(state, path(at));
   const int bits = format.bands[band_of(format, dim)].bits;

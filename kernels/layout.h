@@ -222,8 +222,8 @@ const Codebook& lloyd_max(int bits);
 // Values c - (2^bits - 1) / 2 for the codes c: levels twice that, unit 1/2.
 const Codebook& uniform_grid(int bits);
 
-// Levels for trellis codes of N(0,1), found by alternating the search of paths with the means of what they take, on rows
-// of 96 numbers, then rounded likewise: D = .0065, .0238, .0866 on rows of 96 at 4, 3, 2 bits.
+// Levels for trellis codes of N(0,1), found by alternating the search of paths with the means of what they take, on
+// rows of 96 numbers, then rounded likewise: D = .0065, .0238, .0866 on rows of 96 at 4, 3, 2 bits.
 const Codebook& trellis_grid(int bits);
 
 const Codebook& codebook(Grid grid, int bits);

@@ -1,12 +1,12 @@
 // Trellis-coded quantization at a fixed rate: what codes of Grid::kTrellis mean (kernels/layout.h).
 //
-// A number of `bits` bits has twice as many levels as codes. Ranks, mod 4, put the levels into four subsets; which two of
-// them a number may take is decided by the codes of the four dims before it, so that a code says which of the two (the
-// path bit, its highest) and which level within (its lower bits). The subsets of one pair are interleaved, so a number
-// has a grid of 2^bits levels to choose from, but the choice moves the grids of the dims after: a search over all paths
-// finds rows closer to x than any rounding number by number does. At 2, 3, 4 bits the squared error is .74, .69, .67 of
-// the Lloyd-Max quantizer's. (Ungerboeck, IEEE Trans. Inf. Theory 1982; Marcellin and Fischer, IEEE Trans. Commun. 1990:
-// trellis codes with doubled alphabets.)
+// A number of `bits` bits has twice as many levels as codes. Ranks, mod 4, put the levels into four subsets; which two
+// of them a number may take is decided by the codes of the four dims before it, so that a code says which of the two
+// (the path bit, its highest) and which level within (its lower bits). The subsets of one pair are interleaved, so a
+// number has a grid of 2^bits levels to choose from, but the choice moves the grids of the dims after: a search over
+// all paths finds rows closer to x than any rounding number by number does. At 2, 3, 4 bits the squared error is .74,
+// .69, .67 of the Lloyd-Max quantizer's. (Ungerboeck, IEEE Trans. Inf. Theory 1982; Marcellin and Fischer, IEEE Trans.
+// Commun. 1990: trellis codes with doubled alphabets.)
 //
 // The code is the feedforward form of Ungerboeck's of 16 states (parity checks 23, 04 octal): with u_j the path bit of
 // dim j, 0 before the first dim, the subset of dim j is 2 (u_j ^ u_(j-1) ^ u_(j-4)) + u_(j-2). The path runs over the
@@ -15,9 +15,10 @@
 //
 // The search. With z the row in units of variance 1 (kernels/encode.h) and, in f32,
 //   d[s] = (z - unit * level)^2 for the level of subset s that is next to z (boundaries: Codebook),
-// the cost of a state (the last four path bits, the latest the lowest) after a dim is the least, over the two states that
-// lead to it, of their cost plus d of the branch's subset; of two equal ones that of the lower state. State 0 begins at
-// cost 0, the others at 1e30. The path that ends in the state of least cost (the lowest of equal ones) is taken.
+// the cost of a state (the last four path bits, the latest the lowest) after a dim is the least, over the two states
+// that lead to it, of their cost plus d of the branch's subset; of two equal ones that of the lower state. State 0
+// begins at cost 0, the others at 1e30. The path that ends in the state of least cost (the lowest of equal ones) is
+// taken.
 #pragma once
 
 #include <cstdint>

@@ -9,8 +9,7 @@
 
 #include <cstring>
 
-#include "kernels/cpu/attend_math-inl.h"
-#include "kernels/cpu/page_tile.h"
+#include "kernels/cpu/attend_trellis-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 // Highway 1.0 requires AVX-512 VNNI for this target but does not switch the compiler to it.
@@ -29,29 +28,58 @@ constexpr size_t kPartBytes = kBlock / kParts;
 HWY_INLINE Vu8 load_block(const uint8_t* block) { return hn::LoadU(U8(), block); }
 
 // The level of each code, as bytes to shuffle from: codes index 16-byte tables.
-template <int bits>
-HWY_INLINE Vu8 level_table(const Codebook& book, int offset) {
-  alignas(16) uint8_t table[16];
-  for (int i = 0; i < 16; ++i) table[i] = static_cast<uint8_t>(book.levels[i % (1 << bits)] + offset);
-  return hn::LoadDup128(U8(), table);
+struct LevelTable {
+  Vu8 levels;
+  Vu8 upper;  // of 4-bit codes on the trellis grid: those of the subsets 2 and 3
+};
+
+// On the trellis grid the index is a code's place in its subset, then the subset's low bit, then its high bit unless
+// that chooses the table.
+template <int bits, bool trellis>
+HWY_INLINE LevelTable level_table(const Codebook& book, int offset) {
+  alignas(16) uint8_t table[2][16];
+  for (int i = 0; i < 32; ++i) {
+    int rank = i % (1 << bits);
+    if constexpr (trellis) {
+      constexpr int kPlaces = 1 << (bits - 1);
+      const int subset = i / kPlaces % 4;
+      rank = i % kPlaces * 4 + subset;
+    }
+    table[i / 16][i % 16] = static_cast<uint8_t>(book.levels[rank] + offset);
+  }
+  return {hn::LoadDup128(U8(), table[0]), hn::LoadDup128(U8(), table[1])};
 }
 
-// Levels of quad `quad` of a block, for part `part` of its lanes. masks: the high bits of the block's first quad;
-// mask_step: bytes from one quad's to the next's.
-template <int bits, int quad>
-HWY_INLINE Vu8 unpack(Vu8 table, Vu8 block, const uint8_t* masks, size_t mask_step, int part) {
+HWY_INLINE Vu8 bits_where(const uint8_t* mask, int part, uint8_t value) {
+  const U8 d;
+  return hn::IfThenElseZero(hn::LoadMaskBits(d, mask + static_cast<size_t>(part) * (8 / kParts)), hn::Set(d, value));
+}
+
+// Levels of quad `quad` of a block, for part `part` of its lanes.
+template <int bits, bool trellis, int quad>
+HWY_INLINE Vu8 unpack(const LevelTable& table, Vu8 block, const BlockMasks& masks, int part) {
   const U8 d;
   constexpr int kWidth = bits == 4 ? 4 : 2;
   constexpr int kShift = quad * kWidth;
+  constexpr int kCode = trellis && bits != 3 ? kWidth - 1 : kWidth;  // without the path bit
   Vu8 code = block;
   if constexpr (kShift > 0)
     code = hn::BitCast(d, hn::ShiftRight<kShift>(hn::BitCast(hn::RebindToUnsigned<I16>(), block)));
-  code = hn::And(code, hn::Set(d, static_cast<uint8_t>((1 << kWidth) - 1)));
-  if constexpr (bits == 3) {
-    const auto high = hn::LoadMaskBits(d, masks + quad * mask_step + static_cast<size_t>(part) * (8 / kParts));
-    code = hn::Or(code, hn::IfThenElseZero(high, hn::Set(d, uint8_t{4})));
+  code = hn::And(code, hn::Set(d, static_cast<uint8_t>((1 << kCode) - 1)));
+  if constexpr (trellis) {
+    const auto* bit0 = reinterpret_cast<const uint8_t*>(masks.bit0 + quad * masks.step);
+    const auto* bit1 = reinterpret_cast<const uint8_t*>(masks.bit1 + quad * masks.step);
+    code = hn::Or(code, bits_where(bit0, part, 1 << (bits - 1)));
+    if constexpr (bits == 4) {
+      const auto upper = hn::LoadMaskBits(d, bit1 + static_cast<size_t>(part) * (8 / kParts));
+      return hn::IfThenElse(upper, hn::TableLookupBytes(table.upper, code), hn::TableLookupBytes(table.levels, code));
+    } else {
+      code = hn::Or(code, bits_where(bit1, part, 1 << bits));
+    }
+  } else if constexpr (bits == 3) {
+    code = hn::Or(code, bits_where(masks.high + quad * masks.high_step, part, 4));
   }
-  return hn::TableLookupBytes(table, code);
+  return hn::TableLookupBytes(table.levels, code);
 }
 
 #if HWY_TARGET == HWY_AVX3_DL

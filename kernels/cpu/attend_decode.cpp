@@ -268,11 +268,14 @@ void attend_decode(const AttendShape& shape, const QueryBlock& queries, std::spa
                    const AttendState& state, AttendScratch& scratch) {
   const Rows rows(shape, queries, state);
   DecodeRows decode(rows, pages, scratch);
+  SubsetMasks k_subsets, v_subsets;
   for (size_t i = 0; i < pages.size(); ++i) {
     const PageSlice& page = pages[i];
     decode.begin_page(page);
     for (int token = 0; token < page.n_tokens; token += kTileTokens) {
-      const TileWork tile = tile_work(shape, page, token);
+      TileWork tile = tile_work(shape, page, token);
+      tile.k_subsets = &k_subsets;
+      tile.v_subsets = &v_subsets;
       if (token + kTileTokens < page.n_tokens)
         prefetch_tile(page, token + kTileTokens);
       else if (i + 1 < pages.size())
@@ -281,6 +284,9 @@ void attend_decode(const AttendShape& shape, const QueryBlock& queries, std::spa
           seeing_tokens(queries.positions, queries.n_tokens, page.view_start + token, tile.n, shape.window);
       size_t row = static_cast<size_t>(first) * shape.n_group;
       const size_t end = static_cast<size_t>(last) * shape.n_group;
+      if (row == end) continue;
+      key_subsets(page, token, tile.groups, k_subsets);
+      value_subsets(page, token, tile.groups, v_subsets);
       for (; row + 4 <= end; row += 4) decode_rows<4>(rows, decode, page, tile, token, row);
       if (end - row == 3) decode_rows<3>(rows, decode, page, tile, token, row);
       if (end - row == 2) decode_rows<2>(rows, decode, page, tile, token, row);

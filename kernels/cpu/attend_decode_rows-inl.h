@@ -40,33 +40,45 @@ struct TileWork {
   int groups = 0;  // of 16 tokens, padded
   const uint16_t* k_halves = nullptr;
   const uint16_t* v_halves = nullptr;
+  const SubsetMasks* k_subsets = nullptr;  // of sides on the trellis grid
+  const SubsetMasks* v_subsets = nullptr;
 };
 
-template <int bits, int n_rows, int quad = 0>
-HWY_INLINE void score_quads(Vi* sums, Vu8 table, Vu8 block, const uint8_t* masks, int part, const RowWork* rows,
-                            int first_quad) {
-  const Levels levels = widen(unpack<bits, quad>(table, block, masks, 8, part));
+template <int bits, bool trellis, int n_rows, int quad = 0>
+HWY_INLINE void score_quads(Vi* sums, const LevelTable& table, Vu8 block, const BlockMasks& masks, int part,
+                            const RowWork* rows, int first_quad) {
+  const Levels levels = widen(unpack<bits, trellis, quad>(table, block, masks, part));
   for (int r = 0; r < n_rows; ++r) sums[r] = dot_key(sums[r], levels, rows[r].q_quads[first_quad + quad]);
   if constexpr (quad + 1 < kQuads<bits>)
-    score_quads<bits, n_rows, quad + 1>(sums, table, block, masks, part, rows, first_quad);
+    score_quads<bits, trellis, n_rows, quad + 1>(sums, table, block, masks, part, rows, first_quad);
 }
 
 // Scores of a band: p is set to the mean's score and the band's, or the band's is added to it.
-template <int bits, int n_rows, bool add>
+template <int bits, bool trellis, int n_rows, bool add>
 HWY_NOINLINE void score_codes(const TileWork& tile, const TileBand& band, RowWork* rows) {
   const F32 d;
-  const Vu8 table = level_table<bits>(*band.book, kKeyOffset);
+  const LevelTable table = level_table<bits, trellis>(*band.book, kKeyOffset);
   const int n_blocks = band.n_dims / (4 * kQuads<bits>);
   for (int g = 0; g < tile.groups; ++g) {
     for (int part = 0; part < kParts; ++part) {
       Vi sums[n_rows];
       for (int r = 0; r < n_rows; ++r) sums[r] = hn::Set(I32(), -rows[r].q_bias);
       const uint8_t* low = band.codes.low + static_cast<size_t>(g) * n_blocks * kBlock + part * kPartBytes;
-      const uint8_t* masks = band.codes.high + static_cast<size_t>(g) * n_blocks * (8 * kQuads<bits>);
+      BlockMasks masks;
+      if constexpr (bits == 3 && !trellis)
+        masks = {band.codes.high + static_cast<size_t>(g) * n_blocks * (8 * kQuads<bits>), 8};
+      if constexpr (trellis) {
+        const size_t at = subset_place<true>(*tile.k_subsets, static_cast<size_t>(g), band.first_dim);
+        masks = {nullptr, 0, tile.k_subsets->bit[0] + at, tile.k_subsets->bit[1] + at, 1};
+      }
       for (int b = 0; b < n_blocks; ++b) {
-        score_quads<bits, n_rows>(sums, table, load_block(low), masks, part, rows, b * kQuads<bits>);
+        score_quads<bits, trellis, n_rows>(sums, table, load_block(low), masks, part, rows, b * kQuads<bits>);
         low += kBlock;
-        masks += 8 * kQuads<bits>;
+        if constexpr (bits == 3 && !trellis) masks.high += 8 * kQuads<bits>;
+        if constexpr (trellis) {
+          masks.bit0 += kQuads<bits>;
+          masks.bit1 += kQuads<bits>;
+        }
       }
       const int at = g * 16 + part * kLanes;
       const Vf k_scale = load_scales(band.scales, band.byte_scales, at);
@@ -123,19 +135,19 @@ HWY_NOINLINE void score_halves(const TileWork& tile, RowWork* rows) {
   for (; vector < n_vectors; ++vector) score_half_vectors<n_rows, 1>(tile, rows, vector);
 }
 
-template <int bits, int n_rows, int quad = 0>
-HWY_INLINE void value_quads(Vi* sums, Vu8 table, Vu8 block, const uint8_t* masks, size_t mask_step, int part,
+template <int bits, bool trellis, int n_rows, int quad = 0>
+HWY_INLINE void value_quads(Vi* sums, const LevelTable& table, Vu8 block, const BlockMasks& masks, int part,
                             const RowWork* rows, int first_quad) {
-  const Levels levels = widen(unpack<bits, quad>(table, block, masks, mask_step, part));
+  const Levels levels = widen(unpack<bits, trellis, quad>(table, block, masks, part));
   for (int r = 0; r < n_rows; ++r) sums[r] = dot_value(sums[r], levels, rows[r].w_quads[first_quad + quad]);
   if constexpr (quad + 1 < kQuads<bits>)
-    value_quads<bits, n_rows, quad + 1>(sums, table, block, masks, mask_step, part, rows, first_quad);
+    value_quads<bits, trellis, n_rows, quad + 1>(sums, table, block, masks, part, rows, first_quad);
 }
 
-template <int bits, int n_rows>
+template <int bits, bool trellis, int n_rows>
 HWY_NOINLINE void add_codes(const TileWork& tile, const TileBand& band, RowWork* rows) {
   const F32 d;
-  const Vu8 table = level_table<bits>(*band.book, 0);
+  const LevelTable table = level_table<bits, trellis>(*band.book, 0);
   const int chunks = band.n_dims / 16;
   const int n_blocks = tile.groups * 4 / kQuads<bits>;
   const size_t mask_step = static_cast<size_t>(chunks) * 8;
@@ -144,11 +156,21 @@ HWY_NOINLINE void add_codes(const TileWork& tile, const TileBand& band, RowWork*
       Vi sums[n_rows];
       for (int r = 0; r < n_rows; ++r) sums[r] = hn::Zero(I32());
       const uint8_t* low = band.codes.low + static_cast<size_t>(chunk) * kBlock + part * kPartBytes;
-      const uint8_t* masks = band.codes.high + static_cast<size_t>(chunk) * 8;
+      BlockMasks masks;
+      if constexpr (bits == 3 && !trellis) masks = {band.codes.high + static_cast<size_t>(chunk) * 8, mask_step};
+      if constexpr (trellis) {
+        const SubsetMasks& subsets = *tile.v_subsets;
+        const size_t at = subset_place<false>(subsets, 0, band.first_dim + chunk * 16);
+        masks = {nullptr, 0, subsets.bit[0] + at, subsets.bit[1] + at, subsets.pitch};
+      }
       for (int b = 0; b < n_blocks; ++b) {
-        value_quads<bits, n_rows>(sums, table, load_block(low), masks, mask_step, part, rows, b * kQuads<bits>);
+        value_quads<bits, trellis, n_rows>(sums, table, load_block(low), masks, part, rows, b * kQuads<bits>);
         low += static_cast<size_t>(chunks) * kBlock;
-        masks += mask_step * kQuads<bits>;
+        if constexpr (bits == 3 && !trellis) masks.high += mask_step * kQuads<bits>;
+        if constexpr (trellis) {
+          masks.bit0 += masks.step * kQuads<bits>;
+          masks.bit1 += masks.step * kQuads<bits>;
+        }
       }
       for (int r = 0; r < n_rows; ++r) {
         float* acc = rows[r].acc + band.first_dim + chunk * 16 + part * kLanes;
@@ -201,29 +223,40 @@ HWY_NOINLINE void add_halves(const TileWork& tile, RowWork* rows) {
   for (; dim < tile.head_dim; dim += kLanes) add_half_vectors<n_rows, 1>(tile, rows, dim);
 }
 
-// The loop for a width and a number of rows.
-template <int n_rows, bool add>
-void score_band(const TileWork& tile, const TileBand& band, RowWork* rows) {
+// The loop for a width, a grid and a number of rows.
+template <int n_rows, bool add, bool trellis>
+void score_band_on(const TileWork& tile, const TileBand& band, RowWork* rows) {
   switch (band.bits) {
     case 2:
-      return score_codes<2, n_rows, add>(tile, band, rows);
+      return score_codes<2, trellis, n_rows, add>(tile, band, rows);
     case 3:
-      return score_codes<3, n_rows, add>(tile, band, rows);
+      return score_codes<3, trellis, n_rows, add>(tile, band, rows);
     default:
-      return score_codes<4, n_rows, add>(tile, band, rows);
+      return score_codes<4, trellis, n_rows, add>(tile, band, rows);
+  }
+}
+
+template <int n_rows, bool add>
+void score_band(const TileWork& tile, const TileBand& band, RowWork* rows) {
+  band.trellis ? score_band_on<n_rows, add, true>(tile, band, rows)
+               : score_band_on<n_rows, add, false>(tile, band, rows);
+}
+
+template <int n_rows, bool trellis>
+void add_band_on(const TileWork& tile, const TileBand& band, RowWork* rows) {
+  switch (band.bits) {
+    case 2:
+      return add_codes<2, trellis, n_rows>(tile, band, rows);
+    case 3:
+      return add_codes<3, trellis, n_rows>(tile, band, rows);
+    default:
+      return add_codes<4, trellis, n_rows>(tile, band, rows);
   }
 }
 
 template <int n_rows>
 void add_band(const TileWork& tile, const TileBand& band, RowWork* rows) {
-  switch (band.bits) {
-    case 2:
-      return add_codes<2, n_rows>(tile, band, rows);
-    case 3:
-      return add_codes<3, n_rows>(tile, band, rows);
-    default:
-      return add_codes<4, n_rows>(tile, band, rows);
-  }
+  band.trellis ? add_band_on<n_rows, true>(tile, band, rows) : add_band_on<n_rows, false>(tile, band, rows);
 }
 
 }  // namespace recalld::kernels::HWY_NAMESPACE

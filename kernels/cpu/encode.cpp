@@ -39,8 +39,7 @@ void encode_rows(const EncodeSpec& spec, int n_rows, const float* rows, size_t s
   const int per_scale = format.scale_per_band ? 1 : stored;
   const int padded = padded_tokens(n_rows);
   PositiveHalf tables[kMaxBands];
-  for (int band = 0; band < stored; ++band)
-    tables[band] = positive_half(codebook(format.grid, format.bands[band].bits));
+  for (int band = 0; band < stored; ++band) tables[band] = positive_half(format.grid, format.bands[band].bits);
 
   Group group;
   Side side;

@@ -9,13 +9,11 @@
 #include <cstring>
 
 #include "kernels/cpu/encode_pack-inl.h"
+#include "kernels/cpu/encode_trellis-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace recalld::kernels::HWY_NAMESPACE {
 #if HWY_TARGET != HWY_SCALAR
-
-using LaneVec = hn::Vec<LaneTag>;
-using LaneInts = hn::Vec<hn::RebindToSigned<LaneTag>>;
 
 // The positive half of a codebook. step[i] adds, in one integer, the rise of the level and, 8 bits up, one to the rank.
 struct PositiveHalf {
@@ -26,16 +24,18 @@ struct PositiveHalf {
   float unit;
 };
 
-inline PositiveHalf positive_half(const Codebook& book) {
+inline PositiveHalf positive_half(Grid grid, int bits) {
+  const Codebook& book = codebook(grid, bits);
   PositiveHalf table{};
-  table.bits = book.bits;
+  table.bits = bits;
+  table.unit = book.unit;
+  if (grid == Grid::kTrellis) return table;  // the search has its own
   const int half = 1 << (book.bits - 1);
   for (int i = 0; i + 1 < half; ++i) {
     table.boundary[i] = book.boundaries[half + i];
     table.step[i] = book.levels[half + i + 1] - book.levels[half + i] + 256;
   }
   table.first_level = book.levels[half];
-  table.unit = book.unit;
   return table;
 }
 
@@ -80,11 +80,6 @@ struct ValueWords {
     if (bits == 3) return pack_values<3>(from, pitch, dims, at, codes);
     return pack_values<2>(from, pitch, dims, at, codes);
   }
-};
-
-// Sums over a band for the scale: of y times level, and of squared levels.
-struct LevelSums {
-  LaneVec dot, square;
 };
 
 // Codes of n_dims dims from `first` on.
@@ -162,18 +157,24 @@ void quantise_group(const SideFormat& format, const PositiveHalf* tables, ScaleR
   const int begin = band_place(format, 0, first_band).first_dim;
   const int dims = band_place(format, 0, end_band).first_dim - begin;
   const float unit = tables[first_band].unit;
+  const bool trellis = format.grid == Grid::kTrellis;
+  TrellisPaths paths;
   alignas(64) uint16_t halves[kTokens];
   for (size_t lane = 0; lane < kTokens; lane += hn::Lanes(d)) {
     const auto valid = valid_lanes(lane, n);
     const auto energy = hn::Load(d, square + lane);
     const auto not_zero = hn::Ge(energy, hn::Set(d, kSmallestSquare));
     const auto to_unit = hn::IfThenElseZero(not_zero, hn::Sqrt(hn::Div(hn::Set(d, static_cast<float>(dims)), energy)));
-    LevelSums sums =
-        quantise_band(tables[first_band], begin, format.bands[first_band].n_dims, group, lane, to_unit, valid, side);
+    const auto code_band = [&](int band, int first) {
+      const int n_dims = format.bands[band].n_dims;
+      return trellis ? paths.code_band(trellis_grid(format.bands[band].bits), first, n_dims, group, lane, valid, side)
+                     : quantise_band(tables[band], first, n_dims, group, lane, to_unit, valid, side);
+    };
+    if (trellis) paths.search(format, group, lane, to_unit);
+    LevelSums sums = code_band(first_band, begin);
     int dim = begin + format.bands[first_band].n_dims;
     for (int band = first_band + 1; band < end_band; dim += format.bands[band].n_dims, ++band) {
-      const LevelSums more =
-          quantise_band(tables[band], dim, format.bands[band].n_dims, group, lane, to_unit, valid, side);
+      const LevelSums more = code_band(band, dim);
       const float ratio = tables[band].unit / unit;
       sums.dot = hn::Add(sums.dot, hn::Mul(more.dot, hn::Set(d, ratio)));
       sums.square = hn::Add(sums.square, hn::Mul(more.square, hn::Set(d, ratio * ratio)));

@@ -33,6 +33,7 @@ struct TileBand {
   const uint8_t* scales = nullptr;  // from the tile's first token on
   bool byte_scales = false;
   const Codebook* book = nullptr;
+  bool trellis = false;
 };
 
 inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const uint8_t* scales, int n_tokens,
@@ -47,6 +48,7 @@ inline TileBand tile_band(const SideFormat& format, const uint8_t* codes, const 
   tile.scales = scales + (place.scale_row * padded_tokens(n_tokens) + token) * format.scale_bytes();
   tile.byte_scales = format.byte_scales;
   tile.book = &codebook(format.grid, band.bits);
+  tile.trellis = format.grid == Grid::kTrellis;
   return tile;
 }
 

@@ -54,9 +54,9 @@ float code_bands(const EncodeSpec& spec, int first_band, int end_band, const flo
     const Codebook& book = codebook(spec.format.grid, spec.format.bands[band].bits);
     float band_dot = 0, band_square = 0;
     for (const int band_end = i + spec.format.bands[band].n_dims; i < band_end; ++i) {
-      const int code = trellis ? trellis_code(nearest_trellis_place(book, trellis_subset(state, path[i]), z[i]),
-                                              path[i], book.bits)
-                               : nearest_code(book, z[i]);
+      const int code =
+          trellis ? trellis_code(nearest_trellis_place(book, trellis_subset(state, path[i]), z[i]), path[i], book.bits)
+                  : nearest_code(book, z[i]);
       const auto level = static_cast<float>(book.levels[trellis ? trellis_rank(code, book.bits, state) : code]);
       if (trellis) state = next_trellis_state(state, path[i]);
       band_dot += y[i] * level;

@@ -27,7 +27,8 @@ class TestPage {
 // Formats of more than one band, or of another grid, that head_dim (64 at least) allows.
 std::vector<SideFormat> other_formats(int head_dim);
 
-// "16", "4", "4x16+2x32+0x16", with "u" for the uniform grid, "t" for the trellis, "o" for offsets, "s" for scales per band.
+// "16", "4", "4x16+2x32+0x16", with "u" for the uniform grid, "t" for the trellis, "o" for offsets, "s" for scales per
+// band.
 std::string format_name(const SideFormat& format);
 
 // n draws of N(0,1) times `amplitude`.
