@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/trellis.h"
 #include "quant/linear_algebra.h"
 
 namespace recalld::quant {
@@ -11,8 +12,8 @@ namespace {
 constexpr uint64_t kKeySeed = 0x7265'6361'6c6b'6579u;
 constexpr uint64_t kValueSeed = 0x7265'6361'6c76'616cu;
 
-// Of the Lloyd-Max quantizers of N(0,1) (research: Max 1960); what is not stored comes back as the mean, no gain.
-double distortion(int bits) { return bits == 4 ? 0.009501 : bits == 3 ? 0.034548 : bits == 2 ? 0.117482 : 0.0; }
+// What is not stored comes back as the mean, no gain.
+double distortion(int bits) { return bits == 0 ? 0 : kernels::trellis_error(bits); }
 
 struct Basis {
   Matrix encode, back;  // [d][d]: y = encode x, x^ = back y^
@@ -88,6 +89,7 @@ Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibrat
   options.tag.k = bits_format(bits.k);
   options.tag.v = bits_format(bits.v);
   options.tag.k.byte_scales = options.tag.v.byte_scales = true;
+  options.tag.k.grid = options.tag.v.grid = kernels::Grid::kTrellis;
   Digester digester;
   add_layer("calibrated", calibration, options, &digester);
   digester.add(std::as_bytes(std::span(bits.k)));

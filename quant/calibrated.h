@@ -1,5 +1,5 @@
-// calibrated-2, -2.5, -3, -4: Lloyd-Max codes in a basis measured on the model, with more bits where an error costs
-// more.
+// calibrated-2, -2.5, -3, -4: trellis codes (kernels/trellis.h) in a basis measured on the model, with more bits where an
+// error costs more.
 //
 // Of a layer's calibration (quant/calibration.h) and the preset's bits: the coordinates, ordered by variance, are cut
 // into bands of one width; within a band of variances l the coordinates are scaled by l^(-1/4) and mixed by a
@@ -19,7 +19,7 @@
 namespace recalld::quant {
 
 inline constexpr uint16_t kCalibratedId = 5;
-inline constexpr uint16_t kCalibratedVersion = 3;
+inline constexpr uint16_t kCalibratedVersion = 4;
 
 // preset: the name of one of kPresets. kInvalidArgument for another, or when a map has no inverse.
 Result<std::shared_ptr<const Codec>> make_calibrated(const Calibration& calibration, int layer,

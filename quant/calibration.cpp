@@ -9,7 +9,7 @@
 namespace recalld::quant {
 namespace {
 
-constexpr char kMagic[8] = {'R', 'C', 'A', 'L', 'I', 'B', '0', '2'};
+constexpr char kMagic[8] = {'R', 'C', 'A', 'L', 'I', 'B', '0', '3'};
 constexpr int32_t kMaxLayersOfFile = 4096, kMaxHeads = 256, kMaxText = 4096;
 
 Status wrong(const std::string& what) { return corrupt("calibration: " + what); }

@@ -24,10 +24,13 @@ namespace recalld::quant::rest {
 // Neighbouring tokens have similar keys, and values have a mean of their own in each dim.
 class CodeContext {
  public:
-  // An average over 2^(shift + 1) tokens or so.
-  CodeContext(int bits, int n_dims, int shift) : n_dims_(n_dims), shift_(shift), top_((1 << bits) - 1) {
-    constexpr int kSteps[] = {31, 18, 10};  // of 2, 3, 4 bits: half the distance between levels, in 1/64 sigma
-    step_ = kSteps[bits - 2];
+  // An average over 2^(shift + 1) tokens or so. Of codes on the trellis grid the place counts, a code of one bit less:
+  // the path bit says little by itself.
+  CodeContext(kernels::Grid grid, int bits, int n_dims, int shift) : n_dims_(n_dims), shift_(shift) {
+    constexpr int kSteps[] = {51, 31, 18, 10};  // of 1 to 4 bits: half the distance between levels, in 1/64 sigma
+    if (grid == kernels::Grid::kTrellis) --bits;
+    top_ = (1 << bits) - 1;
+    step_ = kSteps[bits - 1];
   }
 
   void contexts(uint8_t* out) const {
@@ -38,12 +41,12 @@ class CodeContext {
   }
 
   void add(const uint8_t* codes) {
-    for (int j = 0; j < n_dims_; ++j) sums_[j] += (2 * codes[j] - top_) * step_ - (sums_[j] >> shift_);
+    for (int j = 0; j < n_dims_; ++j) sums_[j] += (2 * (codes[j] & top_) - top_) * step_ - (sums_[j] >> shift_);
     weight_ += 64 - (weight_ >> shift_);
   }
 
  private:
-  int n_dims_, shift_, top_;
+  int n_dims_, shift_, top_ = 0;
   int32_t step_ = 0, weight_ = 0;
   int32_t sums_[kernels::kMaxHeadDim] = {};
 };
@@ -100,13 +103,14 @@ class Walk {
     }
     if (offsets != nullptr) numbers(offset_table(side), trends_[side][kOffsetTrend], meta.n_tokens, offsets);
     for (int i = 0; i < format.stored_bands(); ++i)
-      band(side, i, format.bands[i], meta.n_tokens, codes + kernels::band_place(format, padded, i).code_offset);
+      band(side, i, format.grid, format.bands[i], meta.n_tokens,
+           codes + kernels::band_place(format, padded, i).code_offset);
   }
 
-  void band(Side side, int index, kernels::Band band, int n_tokens, uint8_t* codes) {
+  void band(Side side, int index, kernels::Grid grid, kernels::Band band, int n_tokens, uint8_t* codes) {
     const int padded = kernels::padded_tokens(n_tokens);
     const int tables = code_tables(side, index, band.bits);
-    CodeContext context(band.bits, band.n_dims, side == kKeys ? 1 : 3);
+    CodeContext context(grid, band.bits, band.n_dims, side == kKeys ? 1 : 3);
     CodeRows rows = {};
     uint8_t contexts[kernels::kMaxHeadDim];
     for (int first = 0; first < n_tokens; first += kernels::kTokenGroup) {

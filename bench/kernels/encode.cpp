@@ -7,6 +7,8 @@
 #include <random>
 #include <stdexcept>
 
+#include "kernels/encode.h"
+
 namespace recalld::bench {
 namespace {
 
@@ -50,6 +52,21 @@ void EncodeProblem::encode(const quant::Codec& codec) {
   for (size_t at = 0; at + values <= kValues; at += values) {
     const Status status = codec.encode_page(meta, k_.data() + at, v_.data() + at, page);
     if (!status.ok()) throw std::runtime_error(status.to_string());
+  }
+}
+
+void EncodeProblem::encode_trellis(int bits) {
+  kernels::SideFormat format = kernels::one_band(bits, head_dim_);
+  format.grid = kernels::Grid::kTrellis;
+  format.byte_scales = true;
+  const kernels::SignFlips flips = kernels::sign_flips(1);
+  const kernels::EncodeSpec spec{format, kernels::ScaleRule::kLeastSquares, &flips, head_dim_};
+  const auto values = static_cast<size_t>(kTokens) * static_cast<size_t>(head_dim_);
+  auto* codes = reinterpret_cast<uint8_t*>(page_.data());
+  const kernels::CodedSide out{codes, codes + kernels::side_bytes(kTokens, head_dim_, format), nullptr};
+  for (size_t at = 0; at + values <= kValues; at += values) {
+    kernels::encode_keys(spec, kTokens, k_.data() + at, static_cast<size_t>(head_dim_), nullptr, out);
+    kernels::encode_values(spec, kTokens, v_.data() + at, static_cast<size_t>(head_dim_), out);
   }
 }
 

@@ -20,6 +20,8 @@ class EncodeProblem {
   void copy();
   // Into pages of the codec. Throws std::runtime_error when it does not take them.
   void encode(const quant::Codec& codec);
+  // Into trellis codes of as many bits, through a Hadamard transform: what calibrated codecs write, less their maps.
+  void encode_trellis(int bits);
   // Into ggml's q4_0, which llama.cpp's cache is coded in.
   void encode_q4_0();
 

@@ -49,6 +49,12 @@ kernels::SideFormat two_bit_bands(int head_dim) {
   return format;
 }
 
+kernels::SideFormat trellis(int bits) {
+  kernels::SideFormat format = kernels::one_band(bits);
+  format.grid = kernels::Grid::kTrellis;
+  return format;
+}
+
 struct Timed {
   std::string suffix;  // of the figures' names
   std::function<void(int)> run;
@@ -60,12 +66,19 @@ void measure(Report& report, const std::string& kind, const std::string& name, c
   StockAttention f16(problem, StockCache::kF16), q4_0(problem, StockCache::kQ4_0);
   OurAttention tq4(problem, kernels::one_band(4)), tq3(problem, kernels::one_band(3)),
       tq2(problem, kernels::one_band(2)), halves(problem, kernels::one_band(16)),
-      bands(problem, two_bit_bands(problem.head_dim)), affine(problem, kernels::affine_band(2));
-  const std::vector<Timed> timed = {
-      {"_ggml_f16", [&](int layer) { f16.run(layer); }}, {"_ggml_q4_0", [&](int layer) { q4_0.run(layer); }},
-      {"", [&](int layer) { tq4.run(layer); }},          {"_tq3", [&](int layer) { tq3.run(layer); }},
-      {"_tq2", [&](int layer) { tq2.run(layer); }},      {"_f16_pages", [&](int layer) { halves.run(layer); }},
-      {"_bands2", [&](int layer) { bands.run(layer); }}, {"_affine2", [&](int layer) { affine.run(layer); }}};
+      bands(problem, two_bit_bands(problem.head_dim)), affine(problem, kernels::affine_band(2)),
+      trellis4(problem, trellis(4)), trellis3(problem, trellis(3)), trellis2(problem, trellis(2));
+  const std::vector<Timed> timed = {{"_ggml_f16", [&](int layer) { f16.run(layer); }},
+                                    {"_ggml_q4_0", [&](int layer) { q4_0.run(layer); }},
+                                    {"", [&](int layer) { tq4.run(layer); }},
+                                    {"_tq3", [&](int layer) { tq3.run(layer); }},
+                                    {"_tq2", [&](int layer) { tq2.run(layer); }},
+                                    {"_f16_pages", [&](int layer) { halves.run(layer); }},
+                                    {"_bands2", [&](int layer) { bands.run(layer); }},
+                                    {"_affine2", [&](int layer) { affine.run(layer); }},
+                                    {"_trellis4", [&](int layer) { trellis4.run(layer); }},
+                                    {"_trellis3", [&](int layer) { trellis3.run(layer); }},
+                                    {"_trellis2", [&](int layer) { trellis2.run(layer); }}};
   std::vector<std::function<void(int)>> runs;
   for (const Timed& one : timed) runs.push_back(one.run);
   const auto ns = times(problem.n_layers, runs);
@@ -90,8 +103,9 @@ void measure_encoding(Report& report, int head_dim) {
   EncodeProblem problem(head_dim);
   const auto tq4 = quant::make_codec("turboquant-4").value(), tq2 = quant::make_codec("turboquant-2").value();
   const auto ns = times(1, {[&](int) { problem.copy(); }, [&](int) { problem.encode(*tq4); },
-                            [&](int) { problem.encode(*tq2); }, [&](int) { problem.encode_q4_0(); }});
-  const char* names[] = {"memcpy", "encode", "encode_tq2", "encode_ggml_q4_0"};
+                            [&](int) { problem.encode(*tq2); }, [&](int) { problem.encode_q4_0(); },
+                            [&](int) { problem.encode_trellis(4); }, [&](int) { problem.encode_trellis(2); }});
+  const char* names[] = {"memcpy", "encode", "encode_tq2", "encode_ggml_q4_0", "encode_trellis4", "encode_trellis2"};
   const std::string dim = "_d" + std::to_string(head_dim);
   for (size_t i = 0; i < ns.size(); ++i) {
     report.add(names[i] + dim + "_ns", median(ns[i]) / static_cast<double>(problem.n_vectors()), "ns/vector");
