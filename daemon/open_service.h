@@ -26,7 +26,7 @@ struct ServiceOptions {
   int32_t context = 0;       // window in tokens; 0: the model's
   std::string encoder_path;  // GGUF of the text encoder; empty: the model's own states
   std::string data_dir;
-  std::string codec = "turboquant-4";
+  std::string codec = "trellis-4";
   std::string near_codec;   // of young pages; empty: see episodes::near_pages
   int32_t near_tokens = 0;  // how many tokens are young; 0: likewise
   std::string archive;      // that pages of the codec lie in at rest (quant::archive_options); empty: exact

@@ -167,16 +167,17 @@ constexpr auto kSettings = std::to_array<Setting>({
              "all-MiniLM-L6-v2.gguf. Exchanged, segments are embedded anew in the background."},
     {.key = "memory.codec",
      .type = kText,
-     .fallback = "turboquant-4",
-     .help = "How remembered keys and values are coded: none16, turboquant-4, -3, -2, -k4v3, -k4v2 or "
-             "-k3v2; and with a calibration of the model (recallctl calibrate) calibrated-4, -3, -2.5, -2, "
+     .fallback = "trellis-4",
+     .help = "How remembered keys and values are coded: none16, trellis-4, -3, -2, -k4v3, -k4v2 or "
+             "-k3v2, turboquant- and the same; and with a calibration of the model (recallctl calibrate) calibrated-4, "
+             "-3, -2.5, -2, "
              "turboquant-3.5, -2.5 or oscar-2."},
     {.key = "memory.near_codec",
      .type = kText,
-     .zero_means = "none16 beside codecs with keys of 4 bits or more, else turboquant-4",
-     .help =
-         "How the newest tokens are coded until they are memory.near_tokens old: none16 or one of turboquant's. What "
-         "is read next looks at them most."},
+     .zero_means = "none16 beside codecs with keys of 4 bits or more, else trellis-4",
+     .help = "How the newest tokens are coded until they are memory.near_tokens old: none16 or one of trellis or "
+             "turboquant. What "
+             "is read next looks at them most."},
     {.key = "memory.near_tokens",
      .type = kInteger,
      .fallback = "0",

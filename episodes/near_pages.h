@@ -20,7 +20,7 @@ struct NearPages {
 };
 
 // What is in force beside old pages of `codec`. near_codec "": none16 where the codec's keys have 4 bits or more, else
-// turboquant-4. near_tokens 0: recent_tokens where young pages have 16 bits, else 384.
+// trellis-4. near_tokens 0: recent_tokens where young pages have 16 bits, else 384.
 NearPages near_pages(std::string_view codec, std::string_view near_codec, int32_t near_tokens, int32_t recent_tokens);
 
 // Sets near_plan and near_tokens of options, whose plan is set. kInvalidArgument for a codec that needs a calibration

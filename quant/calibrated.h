@@ -1,5 +1,5 @@
-// calibrated-2, -2.5, -3, -4: trellis codes (kernels/trellis.h) in a basis measured on the model, with more bits where an
-// error costs more.
+// calibrated-2, -2.5, -3, -4: trellis codes (kernels/trellis.h) in a basis measured on the model, with more bits where
+// an error costs more.
 //
 // Of a layer's calibration (quant/calibration.h) and the preset's bits: the coordinates, ordered by variance, are cut
 // into bands of one width; within a band of variances l the coordinates are scaled by l^(-1/4) and mixed by a

@@ -16,9 +16,10 @@ constexpr struct { int k_bits, v_bits; } kWidths[] = {{4, 4}, {3, 3}, {2, 2}, {4
 
 std::vector<std::shared_ptr<const Codec>> all_codecs() {
   std::vector<std::shared_ptr<const Codec>> codecs{std::make_shared<None16>()};
-  for (const bool centred : {true, false})
-    for (const auto& [k_bits, v_bits] : kWidths)
-      codecs.push_back(std::make_shared<TurboQuant>(k_bits, v_bits, centred));
+  for (const kernels::Grid grid : {kernels::Grid::kLloydMax, kernels::Grid::kTrellis})
+    for (const bool centred : {true, false})
+      for (const auto& [k_bits, v_bits] : kWidths)
+        codecs.push_back(std::make_shared<TurboQuant>(grid, k_bits, v_bits, centred));
   return codecs;
 }
 
@@ -42,12 +43,11 @@ Result<std::shared_ptr<const Codec>> make_codec(std::string_view name) {
 }
 
 Result<std::shared_ptr<const Codec>> codec_for(const CodecTag& tag) {
-  if (tag.id == kTurboQuantId && tag.version == 1) {
+  if (tag.id == kTurboQuantId || tag.id == kTrellisId) {
+    const auto grid = tag.id == kTrellisId ? kernels::Grid::kTrellis : kernels::Grid::kLloydMax;
     for (const auto& [k_bits, v_bits] : kWidths) {
-      if (tag.k != kernels::one_band(k_bits) || tag.v != kernels::one_band(v_bits)) continue;
-      if ((tag.flags & ~kFlagCentred) != 0) continue;
-      return std::shared_ptr<const Codec>(
-          std::make_shared<TurboQuant>(k_bits, v_bits, (tag.flags & kFlagCentred) != 0, tag.parameter));
+      auto codec = std::make_shared<TurboQuant>(grid, k_bits, v_bits, (tag.flags & kFlagCentred) != 0, tag.parameter);
+      if (codec->tag() == tag) return std::shared_ptr<const Codec>(std::move(codec));
     }
   }
   if (tag == None16().tag()) return std::shared_ptr<const Codec>(std::make_shared<None16>());

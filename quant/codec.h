@@ -63,8 +63,8 @@ class Codec {
   virtual const uint16_t* key_mean(int /*head*/) const { return nullptr; }
 };
 
-// Codecs that are the same for every model: "none16", "turboquant-4|3|2", "turboquant-k4v3|k4v2|k3v2", each optionally
-// with "-plain" (no key centring). kInvalidArgument, listing the known names, for anything else.
+// Codecs that are the same for every model: "none16", "turboquant-4|3|2|k4v3|k4v2|k3v2", "trellis-" and the
+// same, each optionally with "-plain" (no key centring). kInvalidArgument, listing the known names, for anything else.
 Result<std::shared_ptr<const Codec>> make_codec(std::string_view name);
 
 // The codec that wrote a page, from its tag. kUnsupported for an unknown id or version, and for codecs that need a

@@ -11,38 +11,47 @@ constexpr kernels::ScaleRule kKeyRule = kernels::ScaleRule::kMatched;
 constexpr kernels::ScaleRule kValueRule = kernels::ScaleRule::kUnbiased;
 constexpr uint64_t kValueSeedMask = 0x5654'5654'5654'5654u;
 
-std::string make_name(int k_bits, int v_bits, bool centred) {
+const char* family(kernels::Grid grid) { return grid == kernels::Grid::kTrellis ? "trellis" : "turboquant"; }
+
+std::string make_name(kernels::Grid grid, int k_bits, int v_bits, bool centred) {
   const std::string k = std::to_string(k_bits), v = std::to_string(v_bits);
-  return "turboquant-" + (k == v ? k : "k" + k + "v" + v) + (centred ? "" : "-plain");
+  return std::string(family(grid)) + "-" + (k == v ? k : "k" + k + "v" + v) + (centred ? "" : "-plain");
+}
+
+kernels::SideFormat format_of(kernels::Grid grid, int bits) {
+  kernels::SideFormat format = kernels::one_band(bits);
+  format.grid = grid;
+  return format;
 }
 
 }  // namespace
 
-TurboQuant::TurboQuant(int k_bits, int v_bits, bool centred, uint64_t seed)
-    : name_(make_name(k_bits, v_bits, centred)),
+TurboQuant::TurboQuant(kernels::Grid grid, int k_bits, int v_bits, bool centred, uint64_t seed)
+    : name_(make_name(grid, k_bits, v_bits, centred)),
       k_flips_(kernels::sign_flips(seed)),
       v_flips_(kernels::sign_flips(seed ^ kValueSeedMask)) {
-  tag_.id = kTurboQuantId;
-  tag_.k = kernels::one_band(k_bits);
-  tag_.v = kernels::one_band(v_bits);
+  tag_.id = grid == kernels::Grid::kTrellis ? kTrellisId : kTurboQuantId;
+  tag_.k = format_of(grid, k_bits);
+  tag_.v = format_of(grid, v_bits);
   tag_.flags = centred ? kFlagCentred : 0;
   tag_.parameter = seed;
 }
 
 Digest128 TurboQuant::digest() const {
   Digester digester;
-  digester.add("turboquant");
+  digester.add(family(tag_.k.grid));
   digester.add(tag_.version);
   digester.add(kPageLayoutVersion);
   digester.add(tag_.flags);
   digester.add(tag_.parameter);
   for (const kernels::SideFormat& side : {tag_.k, tag_.v}) {
     const int bits = side.bands[0].bits;
-    const kernels::Codebook& book = kernels::lloyd_max(bits);
+    const kernels::Codebook& book = kernels::codebook(side.grid, bits);
+    const bool all = side.grid == kernels::Grid::kTrellis;
     digester.add(static_cast<uint64_t>(bits));
-    digester.add(std::as_bytes(std::span(book.levels)));
+    digester.add(std::as_bytes(std::span(book.levels).first(all ? std::size(book.levels) : 16)));
     digester.add(std::as_bytes(std::span(&book.unit, 1)));
-    digester.add(std::as_bytes(std::span(book.boundaries)));
+    digester.add(std::as_bytes(std::span(book.boundaries).first(all ? std::size(book.boundaries) : 15)));
   }
   return digester.finish();
 }

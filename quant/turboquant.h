@@ -8,6 +8,9 @@
 // keys that are unlike the others, above all the first token of a text, which takes much of the attention: keep the
 // first tokens in none16 pages (docs/page-format.md has the measurement).
 //
+// trellis-4, -3, -2 and so on are the same with trellis codes (kernels/trellis.h): as many bits, some two thirds of the
+// squared error, a longer search when rows are coded.
+//
 // Scales: ScaleRule::kMatched on keys, kUnbiased on values (measured there too). Layer and head do not matter: one pair
 // of transforms serves the whole model.
 #pragma once
@@ -18,12 +21,13 @@
 namespace recalld::quant {
 
 inline constexpr uint16_t kTurboQuantId = 2;
+inline constexpr uint16_t kTrellisId = 7;
 inline constexpr uint64_t kTurboQuantSeed = 0x7265'6361'6c6c'6400u;
 
 class TurboQuant final : public Codec {
  public:
-  // k_bits, v_bits: 4, 3 or 2.
-  TurboQuant(int k_bits, int v_bits, bool centred, uint64_t seed = kTurboQuantSeed);
+  // grid: kLloydMax for turboquant, kTrellis for trellis. k_bits, v_bits: 4, 3 or 2.
+  TurboQuant(kernels::Grid grid, int k_bits, int v_bits, bool centred, uint64_t seed = kTurboQuantSeed);
 
   const std::string& name() const override { return name_; }
   const CodecTag& tag() const override { return tag_; }

@@ -36,6 +36,7 @@ struct Settings {
                                      "turboquant-k3v2", "turboquant-2",    "turboquant-3.5",
                                      "turboquant-2.5",  "calibrated-4",    "calibrated-3",
                                      "calibrated-2.5",  "calibrated-2",    "oscar-2",
+                                     "trellis-4",       "trellis-3",       "trellis-2",
                                      "kivi-4",          "kivi-2",          "gear-4",
                                      "gear-2",          "palu-30",         "palu-50",
                                      "palu-50-4",       "kvmerger-50",     "archive-4",

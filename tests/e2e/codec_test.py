@@ -11,7 +11,7 @@ ASKED = "2026-05-12T09:30:00Z"
 MESSAGES = 24
 # With how pages lie on the disk.
 ARCHIVED = ("turboquant-4", "archive-4")
-CODECS = ("none16", "turboquant-4", "calibrated-2", "oscar-2") + (() if SANITIZED else (
+CODECS = ("none16", "trellis-4", "turboquant-4", "calibrated-2", "oscar-2") + (() if SANITIZED else (
     "turboquant-k3v2", "turboquant-2", "turboquant-2.5", "calibrated-4", "calibrated-3", "calibrated-2.5"))
 FORMS = tuple((codec, "exact") for codec in CODECS) + (ARCHIVED,) + (() if SANITIZED else (
     ("none16", "archive-3"), ("none16", "archive-2")))

@@ -138,7 +138,7 @@ TEST(CodedAttention, FewerBitsLoseMore) {
 }
 
 TEST(CodedAttention, QueriesMayBeTransformedInPlace) {
-  for (const char* name : {"none16", "turboquant-4"}) {
+  for (const char* name : {"none16", "turboquant-4", "trellis-3"}) {
     const auto codec = make_codec(name).value();
     std::vector<float> q = vectors(Kind::kGaussian, 3, 80, 61), out(q.size());
     codec->transform_queries(0, 0, 80, 3, q.data(), out.data());

@@ -66,7 +66,7 @@ TEST(Rest, EveryCodecsPagesComeBackToTheBit) {
 }
 
 TEST(Rest, EveryHeadDimComesBack) {
-  for (const std::string name : {"none16", "turboquant-4", "turboquant-k3v2"})
+  for (const std::string name : {"none16", "turboquant-4", "turboquant-k3v2", "trellis-4", "trellis-k3v2"})
     for (const int dims : {16, 48, 80, 96, 128, 256})
       round_trip(make_chunk({name}, {.head_dim = dims, .n_kv_heads = 1}));
 }
@@ -212,7 +212,7 @@ TEST(Rest, DamageIsNamed) {
 // Anything behind a right checksum: refused, or decoded to something, but never out of bounds (for the sanitizers).
 TEST(Rest, NoBytesLeadOutOfBounds) {
   std::mt19937 random(12);
-  for (const char* name : {"turboquant-k3v2", "turboquant-4", "none16"}) {
+  for (const char* name : {"turboquant-k3v2", "turboquant-4", "none16", "trellis-k4v3"}) {
     const AlignedBuffer chunk = make_chunk({name}, {.n_tokens = 19, .head_dim = 32, .n_kv_heads = 1, .n_layers = 3});
     const auto encoded = encode_rest(chunk.span()).value();
     AlignedBuffer back(chunk.size());

@@ -112,7 +112,7 @@ TEST_F(MemoryTest, AnImportIsReadInTheBackgroundAndCompressed) {
   EXPECT_GT(info.tokens_ready, 700);
   EXPECT_EQ(info.tokens_total, info.tokens_ready);
   EXPECT_LT(info.bytes_disk, info.bytes_f16);
-  EXPECT_EQ(info.codec, "turboquant-4");
+  EXPECT_EQ(info.codec, "trellis-4");
   const ImportResult again = service_->import("local", session, talk(40), "digest-1").value();
   EXPECT_TRUE(again.duplicate);
   EXPECT_EQ(service_->session("local", session).value().turns, 40);

@@ -16,7 +16,7 @@ struct OurOptions {
   int32_t block = 128;
   int32_t near = 0;        // young tokens, and
   std::string near_codec;  // how they are coded: see episodes::near_pages
-  std::string codec = "turboquant-4";
+  std::string codec = "trellis-4";
   std::string archive;        // that old pages lie in at rest; "": exact
   std::string reading_codec;  // pages seen while reading, coded anew at the end; "": codec
   std::string encoder;        // GGUF
