@@ -117,7 +117,7 @@ Status bench_encode(Stream& stream, const ViewSpec& spec, double copy, const std
 
   const kernels::SignFlips flips = kernels::sign_flips(1);
   kernels::EncodeSpec side;
-  side.format = kernels::one_band(spec.bits, spec.head_dim);
+  side.format = format_of(spec);
   side.flips = &flips;
   side.head_dim = spec.head_dim;
   RECALLD_ASSIGN_OR_RETURN(Encoder encoder, Encoder::create(stream, {side, side}));
@@ -153,16 +153,20 @@ Status run(std::vector<Figure>& figures) {
   RECALLD_ASSIGN_OR_RETURN(Stream stream, Stream::create());
   RECALLD_ASSIGN_OR_RETURN(const double copy, copy_speed(stream));
   figures.push_back({"copy_gb_per_s", copy / 1e6, "GB/s", ""});
-  for (const int bits : {4, 3, 2}) {
-    ViewSpec spec;
-    spec.bits = bits;
-    const std::string name = "b" + std::to_string(bits);
-    RECALLD_RETURN_IF_ERROR(bench_attend(stream, spec, copy, name, figures));
-    // Four sequences in one launch: what the launch itself costs fades.
-    spec.n_heads = 32;
-    RECALLD_RETURN_IF_ERROR(bench_attend(stream, spec, copy, name + "_x4", figures));
-    spec.n_heads = 8;
-    RECALLD_RETURN_IF_ERROR(bench_encode(stream, spec, copy, bits == 4 ? "" : "_" + name, figures));
+  for (const kernels::Grid grid : {kernels::Grid::kLloydMax, kernels::Grid::kTrellis}) {
+    for (const int bits : {4, 3, 2}) {
+      ViewSpec spec;
+      spec.bits = bits;
+      spec.grid = grid;
+      const bool trellis = grid == kernels::Grid::kTrellis;
+      const std::string name = (trellis ? "t" : "b") + std::to_string(bits);
+      RECALLD_RETURN_IF_ERROR(bench_attend(stream, spec, copy, name, figures));
+      // Four sequences in one launch: what the launch itself costs fades.
+      spec.n_heads = 32;
+      RECALLD_RETURN_IF_ERROR(bench_attend(stream, spec, copy, name + "_x4", figures));
+      spec.n_heads = 8;
+      RECALLD_RETURN_IF_ERROR(bench_encode(stream, spec, copy, bits == 4 && !trellis ? "" : "_" + name, figures));
+    }
   }
   return ok_status();
 }

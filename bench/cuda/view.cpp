@@ -6,8 +6,14 @@ namespace recalld::bench {
 
 using kernels::PageSlice;
 
+kernels::SideFormat format_of(const ViewSpec& spec) {
+  kernels::SideFormat format = kernels::one_band(spec.bits, spec.head_dim);
+  format.grid = spec.grid;
+  return format;
+}
+
 Result<DeviceView> make_view(kernels::cuda::Stream& stream, const ViewSpec& spec, unsigned seed) {
-  const kernels::SideFormat format = kernels::one_band(spec.bits, spec.head_dim);
+  const kernels::SideFormat format = format_of(spec);
   const size_t codes = round_up(kernels::side_bytes(spec.page_tokens, spec.head_dim, format), 64);
   const auto scales = static_cast<size_t>(2 * kernels::padded_tokens(spec.page_tokens));
   const auto mean = static_cast<size_t>(2 * spec.head_dim);

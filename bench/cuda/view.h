@@ -10,11 +10,14 @@ namespace recalld::bench {
 
 struct ViewSpec {
   int bits = 4;
+  kernels::Grid grid = kernels::Grid::kLloydMax;
   int head_dim = 128;
   int n_heads = 8;  // KV heads, of all sequences
   int n_keys = 32768;
   int page_tokens = 256;
 };
+
+kernels::SideFormat format_of(const ViewSpec& spec);
 
 // One layer's pages.
 struct DeviceView {

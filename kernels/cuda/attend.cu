@@ -10,20 +10,25 @@
 namespace recalld::kernels::cuda {
 namespace {
 
+// Pages that a kernel takes: coded ones of the other grids, all coded ones, and any.
+enum class Pages { kCoded, kTrellis, kPlain };
+
 // Warps of a block, so that two blocks fit a multiprocessor's shared memory and registers.
-template <int kChunks, bool coded>
-constexpr int kWarps = kChunks == 8 || !coded ? 4 : 8;
+template <int kChunks, Pages pages>
+constexpr int kWarps = kChunks == 8 || pages == Pages::kPlain ? 4
+                       : pages == Pages::kTrellis             ? 6
+                                                              : 8;
 
-template <int kChunks, bool coded>
-using WarpMemory = std::conditional_t<coded, CodedMemory<kChunks>, PlainMemory<kChunks>>;
+template <int kChunks, Pages pages>
+using WarpMemory = std::conditional_t<pages == Pages::kPlain, PlainMemory<kChunks>, CodedMemory<kChunks>>;
 
-template <int kChunks, bool coded>
-__global__ void __launch_bounds__(32 * kWarps<kChunks, coded>, 2)
+template <int kChunks, Pages pages>
+__global__ void __launch_bounds__(32 * kWarps<kChunks, pages>, 2)
     attend_part(const __grid_constant__ AttendArgs args, const int32_t* order) {
   extern __shared__ __align__(16) unsigned char shared[];
-  using Memory = WarpMemory<kChunks, coded>;
+  using Memory = WarpMemory<kChunks, pages>;
   auto* memory = reinterpret_cast<Memory*>(shared);
-  constexpr int n_warps = kWarps<kChunks, coded>;
+  constexpr int n_warps = kWarps<kChunks, pages>;
   const int index = order[blockIdx.x];
   const AttendSplit split = args.splits[index];
   const int first_row = static_cast<int>(blockIdx.y) * kRows;
@@ -32,9 +37,9 @@ __global__ void __launch_bounds__(32 * kWarps<kChunks, coded>, 2)
   DeviceWarp warp;
   const int per_warp = (split.n_tiles + n_warps - 1) / n_warps;
   const int first = min(warp.warp() * per_warp, split.n_tiles), end = min(first + per_warp, split.n_tiles);
-  if constexpr (coded)
-    attend_coded(warp, args, split.problem, first_row, split.first_tile + first, split.first_tile + end,
-                 memory[warp.warp()]);
+  if constexpr (pages != Pages::kPlain)
+    attend_coded<pages == Pages::kTrellis>(warp, args, split.problem, first_row, split.first_tile + first,
+                                           split.first_tile + end, memory[warp.warp()]);
   else
     attend_plain(warp, args, split.problem, first_row, split.first_tile + first, split.first_tile + end,
                  memory[warp.warp()]);
@@ -56,23 +61,24 @@ __global__ void __launch_bounds__(32 * kWarps<kChunks, coded>, 2)
   finish_part(args, split.problem, static_cast<int>(blockIdx.y), static_cast<int>(gridDim.y), first_row, end_row);
 }
 
-template <int kChunks, bool coded>
+template <int kChunks, Pages pages>
 Status launch(Stream& stream, const AttendLaunch& launch, int n, const int32_t* order) {
   if (n == 0) return ok_status();
-  constexpr size_t bytes = sizeof(WarpMemory<kChunks, coded>) * kWarps<kChunks, coded>;
+  constexpr size_t bytes = sizeof(WarpMemory<kChunks, pages>) * kWarps<kChunks, pages>;
   RECALLD_RETURN_IF_ERROR(
-      to_status(cudaFuncSetAttribute(attend_part<kChunks, coded>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+      to_status(cudaFuncSetAttribute(attend_part<kChunks, pages>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
                 "reserving shared memory for attention"));
   const dim3 grid(static_cast<unsigned>(n), static_cast<unsigned>(launch.row_blocks));
-  attend_part<kChunks, coded>
-      <<<grid, 32 * kWarps<kChunks, coded>, bytes, stream_of(stream.handle())>>>(launch.args, order);
-  return launched(coded ? "attend_coded" : "attend_plain");
+  attend_part<kChunks, pages>
+      <<<grid, 32 * kWarps<kChunks, pages>, bytes, stream_of(stream.handle())>>>(launch.args, order);
+  return launched(pages == Pages::kPlain ? "attend_plain" : "attend_coded");
 }
 
 template <int kChunks>
 Status launch_all(Stream& stream, const AttendLaunch& all) {
-  RECALLD_RETURN_IF_ERROR((launch<kChunks, true>(stream, all, all.n_coded, all.coded)));
-  return launch<kChunks, false>(stream, all, all.n_plain, all.plain);
+  RECALLD_RETURN_IF_ERROR((all.trellis ? launch<kChunks, Pages::kTrellis>(stream, all, all.n_coded, all.coded)
+                                       : launch<kChunks, Pages::kCoded>(stream, all, all.n_coded, all.coded)));
+  return launch<kChunks, Pages::kPlain>(stream, all, all.n_plain, all.plain);
 }
 
 __global__ void merge_two(DeviceState into, DeviceState from, int n_rows, int n_spaces, int head_dim) {

@@ -55,6 +55,7 @@ class AttendPlan {
   AttendKind kind_ = AttendKind::kDecode;
   int head_dim_ = 0, n_spaces_ = 0, n_problems_ = 0, last_variant_ = 0;
   int n_splits_ = 0, n_coded_ = 0, n_plain_ = 0;
+  bool trellis_ = false;
   DeviceBuffer slices_, tiles_, splits_, problems_;
   DeviceBuffer coded_, plain_;  // which splits each kernel takes
   // Grown when a call needs more.

@@ -19,6 +19,7 @@ Status AttendLaunch::prepare(Stream& stream, AttendKind kind, const AttendShape&
   row_blocks = static_cast<int>((n_rows + static_cast<size_t>(rows_per_block) - 1) / rows_per_block);
   n_coded = plan.n_coded_;
   n_plain = plan.n_plain_;
+  trellis = plan.trellis_;
   coded = plan.coded_.as<int32_t>();
   plain = plan.plain_.as<int32_t>();
 

@@ -15,6 +15,7 @@ class AttendLaunch {
   AttendArgs args;
   int row_blocks = 0;
   int n_coded = 0, n_plain = 0;
+  bool trellis = false;  // some page has a side on the trellis grid
   const int32_t* coded = nullptr;
   const int32_t* plain = nullptr;
 };

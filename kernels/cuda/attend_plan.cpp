@@ -79,6 +79,7 @@ Result<AttendPlan> AttendPlan::create(Stream& stream, AttendKind kind, int head_
         return invalid_argument("page " + std::to_string(page) + " of problem " + std::to_string(problem) + ": " +
                                 error);
       plan.last_variant_ = std::max(plan.last_variant_, slice.variant);
+      plan.trellis_ = plan.trellis_ || slice.k_format.grid == Grid::kTrellis || slice.v_format.grid == Grid::kTrellis;
       total += (slice.n_tokens + kTile - 1) / kTile;
     }
   }

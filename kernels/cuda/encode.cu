@@ -18,11 +18,11 @@ constexpr int kWarps = kChunks == 2   ? 4
                        : kChunks == 4 ? 2
                                       : 1;
 
-template <int kChunks>
+template <int kChunks, bool trellis>
 __global__ void __launch_bounds__(32 * kWarps<kChunks>, 8 / kWarps<kChunks>)
     encode_stripes(const __grid_constant__ EncodeArgs args, const EncodeJob* jobs, int n_jobs) {
   extern __shared__ __align__(16) unsigned char shared[];
-  auto* memory = reinterpret_cast<EncodeMemory<kChunks>*>(shared);
+  auto* memory = reinterpret_cast<EncodeMemory<kChunks, trellis>*>(shared);
   DeviceWarp warp;
   const int index = static_cast<int>(blockIdx.x) * kWarps<kChunks> + warp.warp();
   if (index >= n_jobs) return;
@@ -104,16 +104,24 @@ __global__ void __launch_bounds__(256) copy_pages(const PageCopy* copies) {
     to[i] = from[i];
 }
 
-template <int kChunks>
+template <int kChunks, bool trellis>
 Status launch_encode(Stream& stream, const EncodeArgs& args, const EncodeJob* jobs, int n_jobs, int max_stripes) {
-  constexpr size_t bytes = sizeof(EncodeMemory<kChunks>) * kWarps<kChunks>;
-  RECALLD_RETURN_IF_ERROR(
-      to_status(cudaFuncSetAttribute(encode_stripes<kChunks>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-                "reserving shared memory for encoding"));
+  constexpr size_t bytes = sizeof(EncodeMemory<kChunks, trellis>) * kWarps<kChunks>;
+  RECALLD_RETURN_IF_ERROR(to_status(
+      cudaFuncSetAttribute(encode_stripes<kChunks, trellis>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+      "reserving shared memory for encoding"));
   const dim3 grid(static_cast<unsigned>((n_jobs + kWarps<kChunks> - 1) / kWarps<kChunks>),
                   static_cast<unsigned>(max_stripes));
-  encode_stripes<kChunks><<<grid, 32 * kWarps<kChunks>, bytes, stream_of(stream.handle())>>>(args, jobs, n_jobs);
+  encode_stripes<kChunks, trellis>
+      <<<grid, 32 * kWarps<kChunks>, bytes, stream_of(stream.handle())>>>(args, jobs, n_jobs);
   return launched("encode_stripes");
+}
+
+template <int kChunks>
+Status launch_encode(Stream& stream, const EncodeArgs& args, const EncodeJob* jobs, int n_jobs, int max_stripes) {
+  const bool trellis = args.side[0].format.grid == Grid::kTrellis || args.side[1].format.grid == Grid::kTrellis;
+  return trellis ? launch_encode<kChunks, true>(stream, args, jobs, n_jobs, max_stripes)
+                 : launch_encode<kChunks, false>(stream, args, jobs, n_jobs, max_stripes);
 }
 
 EncodeSide side_of(const EncodeSpec& spec) { return {spec.format, spec.rule, clip_rank(spec.clip, spec.head_dim)}; }
@@ -176,6 +184,7 @@ Status Encoder::encode(Stream& stream, const EncodeList& list) {
   args.head_dim = specs_.keys.head_dim;
   args.sign = specs_.keys.flips == nullptr ? nullptr : sign_.as<float>();
   args.books = codebooks();
+  args.search = search_tables();
   const auto* jobs = list.jobs_.as<EncodeJob>();
   if (args.head_dim <= 64) return launch_encode<2>(stream, args, jobs, list.n_jobs_, list.max_stripes_);
   if (args.head_dim <= 128) return launch_encode<4>(stream, args, jobs, list.n_jobs_, list.max_stripes_);

@@ -88,6 +88,11 @@ std::vector<SideFormat> coded_formats(int head_dim) {
   byte_scales.byte_scales = true;
   SideFormat scales_of_bands = bands({{4, 16}, {2, 32}, {0, kAllDims}}, head_dim, true);
   scales_of_bands.byte_scales = true;
+  const auto on_trellis = [](SideFormat format, bool with_bytes) {
+    format.grid = Grid::kTrellis;
+    format.byte_scales = with_bytes;
+    return format;
+  };
   return {one_band(4, head_dim),
           one_band(3, head_dim),
           one_band(2, head_dim),
@@ -99,7 +104,13 @@ std::vector<SideFormat> coded_formats(int head_dim) {
           bands({{2, 48}, {0, kAllDims}}, head_dim, false),
           symmetric,
           byte_scales,
-          scales_of_bands};
+          scales_of_bands,
+          on_trellis(one_band(4, head_dim), false),
+          on_trellis(one_band(3, head_dim), true),
+          on_trellis(one_band(2, head_dim), false),
+          on_trellis(bands({{4, 16}, {3, 16}, {2, 16}, {0, kAllDims}}, head_dim, false), true),
+          on_trellis(bands({{3, 32}, {2, kAllDims}}, head_dim, false), false),
+          on_trellis(bands({{2, 16}, {4, 16}, {3, kAllDims}}, head_dim, false), true)};
 }
 
 std::string name_of(const SideFormat& format) {
@@ -108,6 +119,7 @@ std::string name_of(const SideFormat& format) {
   for (int i = 0; i < format.n_bands; ++i)
     text += (i > 0 ? "+" : "") + std::to_string(format.bands[i].bits) + "x" + std::to_string(format.bands[i].n_dims);
   if (format.grid == Grid::kUniform) text += "u";
+  if (format.grid == Grid::kTrellis) text += "t";
   if (format.offsets) text += "o";
   if (format.scale_per_band) text += "s";
   if (format.byte_scales) text += "b";

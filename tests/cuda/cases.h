@@ -20,7 +20,7 @@ struct CasePage {
   PageSlice slice;
 };
 
-// Formats of one width, of several bands, of the uniform grid, that head_dim (64 at least) allows. All are resolved.
+// Formats of one width, of several bands, of the other grids, that head_dim (64 at least) allows. All are resolved.
 std::vector<SideFormat> coded_formats(int head_dim);
 
 std::string name_of(const SideFormat& format);

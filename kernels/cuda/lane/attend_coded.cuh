@@ -12,6 +12,7 @@
 #pragma once
 
 #include "kernels/cuda/lane/attend_args.cuh"
+#include "kernels/cuda/lane/trellis.cuh"
 
 namespace recalld::kernels::cuda {
 
@@ -39,6 +40,11 @@ struct CodedMemory {
   float l[kRows];
 
   RECALLD_LANE float* acc() { return reinterpret_cast<float*>(k); }
+  // Where store_paths_before() writes for a band: in the weights before there are any, over value scales that were
+  // read.
+  RECALLD_LANE uint8_t* k_before(int band) { return weights[0][0] + band * kPathsBefore<true>; }
+  RECALLD_LANE uint8_t* v_before(int band) { return v_scale[band]; }
+  static_assert(sizeof weights >= kMaxBands * kPathsBefore<true> && sizeof v_scale[0] >= kPathsBefore<false>);
 };
 
 // Asynchronous copy of n bytes, a multiple of 16, by all lanes.
@@ -193,40 +199,75 @@ RECALLD_LANE void score_mean(Warp& warp, const AttendArgs& args, int problem, in
   if (warp.lane() % 4 == 0) memory.q_mean[warp.lane() / 4] = mean * args.shape.scale;
 }
 
+// Of a trellis side, for each band: the path bits before it. The tile's codes have landed.
+template <bool key, int kChunks, class Warp>
+RECALLD_LANE void store_paths(Warp& warp, const SideFormat& format, int padded, CodedMemory<kChunks>& memory) {
+  if (format.grid != Grid::kTrellis) return;
+  const uint8_t* codes = key ? memory.k : memory.v;
+  RECALLD_NO_UNROLL
+  for (int band = 0; band < format.stored_bands(); ++band) {
+    if (band > 1) codes += padded * format.bands[band - 2].n_dims * format.bands[band - 2].bits / 8;
+    store_paths_before<key>(warp, format, band, codes, padded, key ? memory.k_before(band) : memory.v_before(band));
+  }
+  warp.sync();
+}
+
+// Block `at` of a key band for four tokens: `low` are the words of its first, `high` the masks of 3 bits. before: what
+// stands before the first on the trellis grid.
+template <class Code>
+RECALLD_LANE Block<Code> load_keys(const uint8_t* low, const uint8_t* high, int at, const uint8_t* before) {
+  Block<Code> block;
+  block.words = load<Words4>(low + at * 64);
+  if constexpr (Code::kLowerWords) {
+    const auto last = load<Words4>(at > 0 ? low + (at - 1) * 64 : before);
+    key_subsets<Code::kBits>(last, block.words, block.lower_words);
+  }
+  if constexpr (Code::kBits == 3) {
+    uint32_t mask[4];
+    RECALLD_UNROLL
+    for (int quad = 0; quad < 4; ++quad) mask[quad] = load<uint16_t>(high + (4 * at + quad) * 8);
+    Masks masks = pack_masks(mask);
+    if constexpr (Code::kTrellis) {
+      const uint32_t last = load<uint16_t>(at > 0 ? high + (4 * at - 1) * 8 : before);
+      const Masks own = masks;
+      Masks lower;
+      key_mask_subsets(last | own.odd << 16, masks.even, lower.even);
+      key_mask_subsets(own.even, masks.odd, lower.odd);
+      block.lower_high = high_bits(lower);
+    }
+    block.high = high_bits(masks);
+  }
+  return block;
+}
+
 // Adds a band's part to the scores of 32 tokens, those from 32 half on.
-template <int bits, int kChunks, class Warp>
+template <class Code, int kChunks, class Warp>
 RECALLD_LANE void score_band(Warp& warp, const LevelTable& table, const uint8_t* codes, int padded, int n_dims,
                              int first_dim, int half, const SideFormat& format, int band, CodedMemory<kChunks>& memory,
                              float (&score)[4][2]) {
-  constexpr int kPlaces = bits == 4 ? 8 : 16;
   const int group = warp.lane() / 4, part = warp.lane() % 4;
   const int token_group = 2 * half + group / 4;
-  const int n_blocks = n_dims / kPlaces;
+  const int n_blocks = n_dims / Code::kPlaces;
   const uint8_t* low = codes + token_group * n_blocks * 64 + group % 4 * 16;
   const uint8_t* high = codes + padded * n_dims / 4 + token_group * n_dims * 2 + group % 4 * 2;
-  Sums<bits> sums;
+  const uint8_t* before = memory.k_before(band) + (8 * half + group) * (Code::kBits == 3 ? 2 : 16);
+  Sums<Code> sums;
   for (int first = 0; first < n_blocks; first += 4) {
     const int block = first + part;
     const bool exists = block < n_blocks;
     const int at = exists ? block : 0;
-    const auto words = load<Words4>(low + at * 64);
-    HighBits masks;
-    if constexpr (bits == 3) {
-      uint32_t mask[4];
-      for (int quad = 0; quad < 4; ++quad) mask[quad] = load<uint16_t>(high + (4 * at + quad) * 8);
-      masks = high_bits(mask);
-    }
-    const uint8_t* q = &memory.q[group][first_dim + at * kPlaces];
-    Factor<bits> factor;
-    if constexpr (bits == 4) {
-      factor = factor_of<bits>(load<Words2>(q).word);
+    const auto codes_of_lane = load_keys<Code>(low, high, at, before);
+    const uint8_t* q = &memory.q[group][first_dim + at * Code::kPlaces];
+    Factor<Code> factor;
+    if constexpr (Code::kPlaces == 8) {
+      factor = factor_of<Code>(load<Words2>(q).word);
     } else {
-      factor = factor_of<bits>(load<Words4>(q).word);
+      factor = factor_of<Code>(load<Words4>(q).word);
     }
     RECALLD_UNROLL
     for (auto& product : factor.b)
       for (uint32_t& b : product) b = exists ? b : 0;
-    multiply_block<bits, false>(warp, words, masks, table, factor, sums);
+    multiply_block<false>(warp, codes_of_lane, table, factor, sums);
   }
   float scales[4];
   load_four_scales(memory.k_scale[format.scale_per_band ? band : 0], format.byte_scales, 32 * half + 4 * group, scales);
@@ -241,7 +282,7 @@ RECALLD_LANE void score_band(Warp& warp, const LevelTable& table, const uint8_t*
 }
 
 // Scores of a tile: [half][token of the lane][column of the lane], before masking.
-template <int kChunks, class Warp>
+template <bool trellis, int kChunks, class Warp>
 RECALLD_LANE void score_tile(Warp& warp, const AttendArgs& args, const PageSlice& page, int padded,
                              CodedMemory<kChunks>& memory, float (&score)[2][4][2]) {
   const int group = warp.lane() / 4, part = warp.lane() % 4;
@@ -264,12 +305,10 @@ RECALLD_LANE void score_tile(Warp& warp, const AttendArgs& args, const PageSlice
     RECALLD_UNROLL
     for (int half = 0; half < 2; ++half) {
       if (half * 32 >= padded) break;
-      if (bits == 4)
-        score_band<4>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory, score[half]);
-      else if (bits == 3)
-        score_band<3>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory, score[half]);
-      else
-        score_band<2>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory, score[half]);
+      with_coding<trellis>(page.k_format.grid, bits, [&](auto code) {
+        score_band<decltype(code)>(warp, table, codes, padded, n_dims, first_dim, half, page.k_format, band, memory,
+                                   score[half]);
+      });
     }
     codes += padded * n_dims * bits / 8;
     first_dim += n_dims;
@@ -379,32 +418,60 @@ RECALLD_LANE void add_offsets(Warp& warp, const float (&p)[2][4][2], const Coded
   }
 }
 
+// A block of a value band: `low` are its words, `high` the masks of 3 bits, high_step bytes apart. Where the band
+// begins with its dims, low_before and high_before are what stands before: of the same words, of the first mask.
+template <class Code>
+RECALLD_LANE Block<Code> load_values(const uint8_t* low, const uint8_t* low_before, const uint8_t* high, int high_step,
+                                     const uint8_t* high_before, int before_step) {
+  Block<Code> block;
+  block.words = load<Words4>(low);
+  if constexpr (Code::kLowerWords) value_subsets<Code::kBits>(load<Words4>(low_before), block.words, block.lower_words);
+  if constexpr (Code::kBits == 3) {
+    uint32_t mask[4];
+    RECALLD_UNROLL
+    for (int quad = 0; quad < 4; ++quad) mask[quad] = load<uint16_t>(high + quad * high_step);
+    Masks masks = pack_masks(mask);
+    if constexpr (Code::kTrellis) {
+      RECALLD_UNROLL
+      for (int quad = 0; quad < 4; ++quad) mask[quad] = load<uint16_t>(high_before + quad * before_step);
+      const Masks last = pack_masks(mask);
+      Masks lower;
+      value_mask_subsets(last.even, masks.even, lower.even);
+      value_mask_subsets(last.odd, masks.odd, lower.odd);
+      block.lower_high = high_bits(lower);
+    }
+    block.high = high_bits(masks);
+  }
+  return block;
+}
+
 // Adds weights times values of 16 dims for each half of the warp's row groups: `chunk` counts them in the band. A lane
 // whose dims belong to another band takes part with any chunk and keeps nothing.
-template <int bits, int kChunks, class Warp>
+template <class Code, int kChunks, class Warp>
 RECALLD_LANE void add_band(Warp& warp, const LevelTable& table, const uint8_t* codes, int padded, int n_dims, int chunk,
-                           bool mine, int scale_row, const CodedMemory<kChunks>& memory, float (&acc)[4][2]) {
+                           bool mine, int scale_row, int band, CodedMemory<kChunks>& memory, float (&acc)[4][2]) {
   const int group = warp.lane() / 4, part = warp.lane() % 4;
   const int n_chunks = n_dims / 16;
   const uint8_t* weights = memory.weights[scale_row][group];
-  Sums<bits> sums;
-  if constexpr (bits == 4) {
+  // Rows of four dims follow each other, but those before the band's first lie elsewhere.
+  const bool begins = chunk == 0 && group % 4 == 0;
+  const uint8_t* before = memory.v_before(band);
+  Sums<Code> sums;
+  if constexpr (Code::kPlaces == 8) {
     for (int step = 0; step < padded; step += 32) {
-      const auto words = load<Words4>(codes + ((step / 8 + part) * n_chunks + chunk) * 64 + group % 4 * 16);
-      const auto factor = factor_of<bits>(load<Words2>(weights + step + 8 * part).word);
-      multiply_block<bits, true>(warp, words, HighBits(), table, factor, sums);
+      const int words = step / 8 + part;
+      const uint8_t* low = codes + (words * n_chunks + chunk) * 64 + group % 4 * 16;
+      const auto block = load_values<Code>(low, begins ? before + words * 16 : low - 16, nullptr, 0, nullptr, 0);
+      const auto factor = factor_of<Code>(load<Words2>(weights + step + 8 * part).word);
+      multiply_block<true>(warp, block, table, factor, sums);
     }
   } else {
-    const auto words = load<Words4>(codes + (part * n_chunks + chunk) * 64 + group % 4 * 16);
-    HighBits masks;
-    if constexpr (bits == 3) {
-      const uint8_t* high = codes + padded * n_dims / 4 + (4 * part * n_chunks + chunk) * 8 + group % 4 * 2;
-      uint32_t mask[4];
-      for (int quad = 0; quad < 4; ++quad) mask[quad] = load<uint16_t>(high + quad * n_chunks * 8);
-      masks = high_bits(mask);
-    }
-    const auto factor = factor_of<bits>(load<Words4>(weights + 16 * part).word);
-    multiply_block<bits, true>(warp, words, masks, table, factor, sums);
+    const uint8_t* low = codes + (part * n_chunks + chunk) * 64 + group % 4 * 16;
+    const uint8_t* high = codes + padded * n_dims / 4 + (4 * part * n_chunks + chunk) * 8 + group % 4 * 2;
+    const auto block = load_values<Code>(low, begins ? before + part * 16 : low - 16, high, n_chunks * 8,
+                                         begins ? before + part * 8 : high - 2, begins ? 2 : n_chunks * 8);
+    const auto factor = factor_of<Code>(load<Words4>(weights + 16 * part).word);
+    multiply_block<true>(warp, block, table, factor, sums);
   }
   if (!mine) return;
   RECALLD_UNROLL
@@ -415,9 +482,9 @@ RECALLD_LANE void add_band(Warp& warp, const LevelTable& table, const uint8_t* c
   }
 }
 
-template <int kChunks, class Warp>
+template <bool trellis, int kChunks, class Warp>
 RECALLD_LANE void add_values(Warp& warp, const AttendArgs& args, const PageSlice& page, int padded,
-                             const CodedMemory<kChunks>& memory, CodedLane<kChunks>& state) {
+                             CodedMemory<kChunks>& memory, CodedLane<kChunks>& state) {
   const int upper = warp.lane() / 16;
   const int stored = stored_dims(page.v_format);
   RECALLD_UNROLL
@@ -437,20 +504,19 @@ RECALLD_LANE void add_values(Warp& warp, const AttendArgs& args, const PageSlice
       const bool mine = dim >= first && dim < first_dim + n_dims;
       const int at = (mine ? dim - first_dim : first - first_dim) / 16;
       const LevelTable table = args.levels.at(page.v_format.grid, bits);
-      if (bits == 4)
-        add_band<4>(warp, table, codes, padded, n_dims, at, mine, scale_row, memory, state.acc[chunk]);
-      else if (bits == 3)
-        add_band<3>(warp, table, codes, padded, n_dims, at, mine, scale_row, memory, state.acc[chunk]);
-      else
-        add_band<2>(warp, table, codes, padded, n_dims, at, mine, scale_row, memory, state.acc[chunk]);
+      with_coding<trellis>(page.v_format.grid, bits, [&](auto code) {
+        add_band<decltype(code)>(warp, table, codes, padded, n_dims, at, mine, scale_row, band, memory,
+                                 state.acc[chunk]);
+      });
       first = first_dim + n_dims < 32 * chunk + 32 ? first_dim + n_dims : 32 * chunk + 32;
     }
   }
 }
 
 // Attends rows first_row .. first_row + 7 of a problem to the tiles [first_tile, end_tile). The result is left in
-// memory.m, .l and .acc(), all columns of which are written.
-template <int kChunks, class Warp>
+// memory.m, .l and .acc(), all columns of which are written. trellis: that pages may have sides on the trellis grid,
+// which takes more registers.
+template <bool trellis, int kChunks, class Warp>
 RECALLD_LANE void attend_coded(Warp& warp, const AttendArgs& args, int problem, int first_row, int first_tile,
                                int end_tile, CodedMemory<kChunks>& memory) {
   const int group = warp.lane() / 4, part = warp.lane() % 4;
@@ -491,8 +557,9 @@ RECALLD_LANE void attend_coded(Warp& warp, const AttendArgs& args, int problem, 
     }
     warp.wait_copies_but_one();
     warp.sync();
+    if constexpr (trellis) store_paths<true>(warp, page.k_format, padded, memory);
     float score[2][4][2];
-    score_tile(warp, args, page, padded, memory, score);
+    score_tile<trellis>(warp, args, page, padded, memory, score);
     warp.sync();
     if (index + 1 < end_tile) copy_keys(warp, args, args.tiles[index + 1], memory);
     warp.commit_copies();
@@ -502,7 +569,8 @@ RECALLD_LANE void attend_coded(Warp& warp, const AttendArgs& args, int problem, 
     round_weights(warp, page, score, memory);
     if (page.v_offset != nullptr) add_offsets(warp, score, memory, state);
     warp.sync();
-    add_values(warp, args, page, padded, memory, state);
+    if constexpr (trellis) store_paths<false>(warp, page.v_format, padded, memory);
+    add_values<trellis>(warp, args, page, padded, memory, state);
     warp.sync();
     if (index + 1 < end_tile) copy_values(warp, args, args.tiles[index + 1], memory);
     warp.commit_copies();

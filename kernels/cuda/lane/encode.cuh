@@ -4,6 +4,7 @@
 // their codes, tokens past the last in the stripe become zeros.
 #pragma once
 
+#include "kernels/cuda/lane/search.cuh"
 #include "kernels/cuda/lane/transform.cuh"
 #include "kernels/encode.h"
 #include "kernels/layout.h"
@@ -11,13 +12,13 @@
 namespace recalld::kernels::cuda {
 
 struct Codebooks {
-  Codebook of[2][3];  // [grid][bits - 2]
+  Codebook of[3][3];  // [grid][bits - 2]
   RECALLD_LANE const Codebook& at(Grid grid, int bits) const { return of[static_cast<int>(grid)][bits - 2]; }
 };
 
 inline Codebooks codebooks() {
   Codebooks books;
-  for (const Grid grid : {Grid::kLloydMax, Grid::kUniform})
+  for (const Grid grid : {Grid::kLloydMax, Grid::kUniform, Grid::kTrellis})
     for (int bits = 2; bits <= 4; ++bits) books.of[static_cast<int>(grid)][bits - 2] = codebook(grid, bits);
   return books;
 }
@@ -34,6 +35,7 @@ struct EncodeArgs {
   int32_t head_dim = 0;
   const float* sign = nullptr;  // of the transform; null: rows are in the coded basis
   Codebooks books;
+  SearchTables search;
 };
 
 // Rows of one side of one head to tokens [first, first + n_rows) of a page laid out for page_tokens.
@@ -52,10 +54,15 @@ struct EncodeJob {
 
 inline constexpr int kStripe = 32;
 
-template <int kChunks>
+// trellis: that one of the sides may be on the trellis grid.
+template <int kChunks, bool trellis>
 struct EncodeMemory {
+  static constexpr bool kTrellis = trellis;
+
   // Rows, then codes. The odd stride keeps lanes that walk along rows apart.
   float number[kStripe][32 * kChunks + 1];
+  // What the search of paths decides, then path bits (search_path).
+  uint16_t path[trellis ? 32 * kChunks : 1][kStripe];
 
   RECALLD_LANE uint32_t code(int row, int dim) const { return bits_as<uint32_t>(number[row][dim]); }
   RECALLD_LANE void set_code(int row, int dim, uint32_t code) { number[row][dim] = bits_as<float>(code); }
@@ -69,35 +76,64 @@ RECALLD_LANE float safe_number(float x) {
 
 RECALLD_LANE float clamped(float x, float bound) { return x < -bound ? -bound : bound < x ? bound : x; }
 
+struct CodedNumber {
+  int code, rank;
+};
+
+// The nearest level by magnitude: antisymmetric levels need the positive boundaries alone.
+RECALLD_LANE CodedNumber nearest_code(const Codebook& book, float z) {
+  const int half = 1 << (book.bits - 1);
+  int magnitude = 0;
+  RECALLD_UNROLL
+  for (int step = 0; step < 7; ++step)
+    if (step < half - 1) magnitude += absolute(z) >= book.boundaries[half + step] ? 1 : 0;
+  const int code = z < 0 ? half - 1 - magnitude : half + magnitude;
+  return {code, code};
+}
+
+// The nearest level that the path allows. state: kernels/trellis.h; becomes that after the number.
+RECALLD_LANE CodedNumber code_on_path(const Codebook& book, float z, int path, int& state) {
+  const int subset = trellis_subset(state, path), half = 1 << (book.bits - 1);
+  int place = 0;
+  RECALLD_UNROLL
+  for (int step = 0; step < 7; ++step)
+    if (step < half - 1) place += z >= book.boundaries[7 * subset + step] ? 1 : 0;
+  state = next_trellis_state(state, path);
+  return {trellis_code(place, path, book.bits), place * kTrellisSubsets + subset};
+}
+
 // Codes bands [first_band, end_band) of a row, which share the scale that is returned.
-template <int kChunks>
+template <class Memory>
 RECALLD_LANE float code_bands(const EncodeArgs& args, const EncodeSide& side, int first_band, int end_band, int row,
-                              EncodeMemory<kChunks>& memory) {
+                              Memory& memory) {
   const int begin = band_place(side.format, 0, first_band).first_dim;
   const int end = band_place(side.format, 0, end_band).first_dim;
   float square = 0;
   for (int i = begin; i < end; ++i) square = add(square, multiply(memory.number[row][i], memory.number[row][i]));
   const bool zero = !(square >= 1e-30F);
   const float to_unit = zero ? 0.0F : square_root(divide(static_cast<float>(end - begin), square));
+  const bool trellis = Memory::kTrellis && side.format.grid == Grid::kTrellis;
+  if constexpr (Memory::kTrellis) {
+    if (trellis)
+      search_path(
+          args.search, side.format, [&](int dim) { return multiply(memory.number[row][dim], to_unit); },
+          &memory.path[0][row], kStripe);
+  }
   const float unit = args.books.at(side.format.grid, side.format.bands[first_band].bits).unit;
   float dot = 0, level_square = 0;
-  int i = begin;
+  int i = begin, state = 0;
   for (int band = first_band; band < end_band; ++band) {
     const Codebook& book = args.books.at(side.format.grid, side.format.bands[band].bits);
-    const int half = 1 << (book.bits - 1);
     float band_dot = 0, band_square = 0;
     for (const int band_end = i + side.format.bands[band].n_dims; i < band_end; ++i) {
       const float y = memory.number[row][i];
       const float z = multiply(y, to_unit);
-      int magnitude = 0;
-      RECALLD_UNROLL
-      for (int step = 0; step < 7; ++step)
-        if (step < half - 1) magnitude += absolute(z) >= book.boundaries[half + step] ? 1 : 0;
-      const int code = z < 0 ? half - 1 - magnitude : half + magnitude;
-      const auto level = static_cast<float>(book.levels[code]);
+      const CodedNumber coded =
+          trellis ? code_on_path(book, z, memory.path[trellis ? i : 0][row], state) : nearest_code(book, z);
+      const auto level = static_cast<float>(book.levels[coded.rank]);
       band_dot = add(band_dot, multiply(y, level));
       band_square = add(band_square, multiply(level, level));
-      memory.set_code(row, i, static_cast<uint32_t>(code));
+      memory.set_code(row, i, static_cast<uint32_t>(coded.code));
     }
     const float ratio = divide(book.unit, unit);
     dot = add(dot, multiply(band_dot, ratio));
@@ -110,8 +146,8 @@ RECALLD_LANE float code_bands(const EncodeArgs& args, const EncodeSide& side, in
 }
 
 // Number `rank` of the ascending magnitudes of a row, bit by bit.
-template <int kChunks>
-RECALLD_LANE float ranked_magnitude(const EncodeMemory<kChunks>& memory, int row, int n, int rank) {
+template <class Memory>
+RECALLD_LANE float ranked_magnitude(const Memory& memory, int row, int n, int rank) {
   uint32_t found = 0;
   if (rank == n - 1) {
     for (int i = 0; i < n; ++i) {
@@ -133,8 +169,8 @@ struct ScaleOffset {
   uint16_t scale = 0, offset = 0;
 };
 
-template <int kChunks>
-RECALLD_LANE ScaleOffset code_uniformly(const EncodeSide& side, int head_dim, int row, EncodeMemory<kChunks>& memory) {
+template <class Memory>
+RECALLD_LANE ScaleOffset code_uniformly(const EncodeSide& side, int head_dim, int row, Memory& memory) {
   const float bound = ranked_magnitude(memory, row, head_dim, side.clip_rank);
   float low = side.format.offsets ? bound : -bound, high = -low;
   for (int i = 0; i < head_dim && side.format.offsets; ++i) {
@@ -163,9 +199,9 @@ RECALLD_LANE uint32_t kept_bits(int token, int first, int width) {
 }
 
 // Packs one band of K. Each lane writes the words of its own token.
-template <int kChunks, class Warp>
+template <class Memory, class Warp>
 RECALLD_LANE void pack_keys(Warp& warp, const Band& band, int first_dim, int padded, int stripe, int first,
-                            const EncodeMemory<kChunks>& memory, uint8_t* codes) {
+                            const Memory& memory, uint8_t* codes) {
   const int lane = warp.lane(), token = stripe * kStripe + lane;
   const int width = band.bits == 4 ? 4 : 2, places = 32 / width, n_blocks = band.n_dims / places;
   const bool writes = token >= first && token < padded;
@@ -190,9 +226,9 @@ RECALLD_LANE void pack_keys(Warp& warp, const Band& band, int first_dim, int pad
 }
 
 // Packs one band of V. Words hold several tokens of a dim.
-template <int kChunks, class Warp>
+template <class Memory, class Warp>
 RECALLD_LANE void pack_values(Warp& warp, const Band& band, int first_dim, int padded, int stripe, int first,
-                              const EncodeMemory<kChunks>& memory, uint8_t* codes) {
+                              const Memory& memory, uint8_t* codes) {
   const int width = band.bits == 4 ? 4 : 2, places = 32 / width, n_chunks = band.n_dims / 16;
   for (int i = warp.lane(); i < kStripe / places * band.n_dims; i += 32) {
     const int dim = i % band.n_dims, row = i / band.n_dims * places, token = stripe * kStripe + row;
@@ -234,9 +270,9 @@ RECALLD_LANE void store_scale(const SideFormat& format, uint8_t* scales, int ind
 }
 
 // Encodes the job's tokens in stripe `stripe` of its page.
-template <int kChunks, class Warp>
+template <int kChunks, bool trellis, class Warp>
 RECALLD_LANE void encode_stripe(Warp& warp, const EncodeArgs& args, const EncodeJob& job, int stripe,
-                                EncodeMemory<kChunks>& memory) {
+                                EncodeMemory<kChunks, trellis>& memory) {
   const int lane = warp.lane(), head_dim = args.head_dim;
   const EncodeSide& side = args.side[job.side];
   const int padded = padded_tokens(job.page_tokens);

@@ -20,21 +20,12 @@ struct ExpandedTile {
   alignas(16) uint16_t v[32 * kChunks][kValueStride];
 };
 
-// The level of a code of `bits`, through the byte permutation.
-RECALLD_LANE float level_number(const LevelTable& table, int bits, uint32_t code) {
-  const bool upper = code >= 8;
-  const uint32_t byte =
-      upper ? permute_bytes(table.high[0], table.high[1], code & 7) : permute_bytes(table.low[0], table.low[1], code);
-  const int level = static_cast<int8_t>(byte & 255);
-  return static_cast<float>(bits == 4 && !upper ? -level : level);
-}
-
 // One band of a side, words [first, first + step, ...): store(token of the tile, dim of the side, scale * unit *
-// level). token: the tile's first; n: its tokens; codes: the band's in the page.
+// level). token: the tile's first; n: its tokens; side: the side's codes in the page; codes: the band's.
 template <bool key, class Store>
 RECALLD_LANE void expand_band(const LevelTable& table, const SideFormat& format, int index_of_band, int first_dim,
-                              int page_padded, int token, int n, const uint8_t* codes, const uint8_t* scales, int first,
-                              int step, const Store& store) {
+                              int page_padded, int token, int n, const uint8_t* side, const uint8_t* codes,
+                              const uint8_t* scales, int first, int step, const Store& store) {
   const Band& band = format.bands[index_of_band];
   const int first_scale = (format.scale_per_band ? index_of_band * page_padded : 0) + token;
   const int bits = band.bits, n_dims = band.n_dims, width = bits == 4 ? 4 : 2, places = 32 / width;
@@ -47,6 +38,7 @@ RECALLD_LANE void expand_band(const LevelTable& table, const SideFormat& format,
     const int lane = index % 16, block = index / 16;
     const int across = key ? n_dims / places : n_dims / 16;
     const int outer = block / across, inner = block % across;
+    FourSubsets subsets;
     for (int i = 0; i < places; ++i) {
       const int quad = i / 4, place = i % 4;
       const int at_token = key ? outer * 16 + lane : outer * places + i;
@@ -57,9 +49,15 @@ RECALLD_LANE void expand_band(const LevelTable& table, const SideFormat& format,
         const int bit = lane * 4 + place;
         code |= (high[mask * 8 + bit / 8] >> bit % 8 & 1u) << 2;
       }
+      auto rank = static_cast<int>(code);
+      if (format.grid == Grid::kTrellis) {
+        if (place == 0) subsets = side_subsets<key>(format, side, page_padded, token + at_token, first_dim + at_dim);
+        rank = trellis_place(rank, bits) * kTrellisSubsets + subsets.at(place);
+      }
       if (at_token >= n) continue;
       store(at_token, first_dim + at_dim,
-            scale_number(format, scales, first_scale + at_token) * table.unit * level_number(table, bits, code));
+            scale_number(format, scales, first_scale + at_token) * table.unit *
+                static_cast<float>(level_of(table, rank)));
     }
   }
 }
@@ -82,8 +80,8 @@ RECALLD_LANE void expand_tile(const LevelTables& levels, const PageSlice& page, 
   int first_dim = 0;
   for (int band = 0; band < page.k_format.stored_bands(); ++band) {
     const Band& at = page.k_format.bands[band];
-    expand_band<true>(levels.at(page.k_format.grid, at.bits), page.k_format, band, first_dim, padded, token, n, codes,
-                      page.k_scale, thread, n_threads, [&](int t, int dim, float number) {
+    expand_band<true>(levels.at(page.k_format.grid, at.bits), page.k_format, band, first_dim, padded, token, n, page.k,
+                      codes, page.k_scale, thread, n_threads, [&](int t, int dim, float number) {
                         if (page.k_offset != nullptr) number += half_value(page.k_offset[token + t]);
                         if (page.k_mean != nullptr) number += half_value(page.k_mean[dim]);
                         tile.k[t][dim] = half_bits(safe_number(number));
@@ -95,8 +93,8 @@ RECALLD_LANE void expand_tile(const LevelTables& levels, const PageSlice& page, 
   first_dim = 0;
   for (int band = 0; band < page.v_format.stored_bands(); ++band) {
     const Band& at = page.v_format.bands[band];
-    expand_band<false>(levels.at(page.v_format.grid, at.bits), page.v_format, band, first_dim, padded, token, n, codes,
-                       page.v_scale, thread, n_threads, [&](int t, int dim, float number) {
+    expand_band<false>(levels.at(page.v_format.grid, at.bits), page.v_format, band, first_dim, padded, token, n, page.v,
+                       codes, page.v_scale, thread, n_threads, [&](int t, int dim, float number) {
                          if (page.v_offset != nullptr) number += half_value(page.v_offset[token + t]);
                          tile.v[dim][t] = half_bits(safe_number(number));
                        });

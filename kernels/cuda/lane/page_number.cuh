@@ -3,7 +3,9 @@
 #pragma once
 
 #include "kernels/attend.h"
+#include "kernels/cuda/lane/trellis.cuh"
 #include "kernels/cuda/lane/unpack.cuh"
+#include "kernels/trellis.h"
 
 namespace recalld::kernels::cuda {
 
@@ -21,11 +23,13 @@ RECALLD_LANE int code_at(const uint8_t* codes, int padded, int n_dims, int bits,
   return code | (codes[padded * n_dims / 4 + mask * 8 + bit / 8] >> bit % 8 & 1) << 2;
 }
 
-// The level of a code, of any width.
-RECALLD_LANE int level_of(const LevelTable& table, int bits, int code) {
-  const uint32_t word = code < 8 ? table.low[code / 4] : table.high[code / 4 - 2];
-  const int level = static_cast<int8_t>(word >> code % 4 * 8 & 255);
-  return bits == 4 && code < 8 ? -level : level;
+// The level of a rank, by selections and a byte permutation: lanes that ask for different ranks do not wait for each
+// other.
+RECALLD_LANE int level_of(const LevelTable& table, int rank) {
+  const bool upper = (rank & 16) != 0, second = (rank & 8) != 0;
+  const uint32_t low = upper ? second ? table.level[6] : table.level[4] : second ? table.level[2] : table.level[0];
+  const uint32_t high = upper ? second ? table.level[7] : table.level[5] : second ? table.level[3] : table.level[1];
+  return static_cast<int8_t>(permute_bytes(low, high, static_cast<uint32_t>(rank & 7)) & 255);
 }
 
 // As get_scale(), in one load.
@@ -39,6 +43,7 @@ template <bool key>
 RECALLD_LANE float coded_number(const LevelTables& levels, const SideFormat& format, int n_tokens, const uint8_t* codes,
                                 const uint8_t* scales, int token, int dim) {
   const int padded = padded_tokens(n_tokens);
+  const uint8_t* side = codes;
   int band = 0, first = 0;
   while (dim >= first + format.bands[band].n_dims) {
     codes += static_cast<size_t>(padded) * format.bands[band].n_dims * format.bands[band].bits / 8;
@@ -48,8 +53,15 @@ RECALLD_LANE float coded_number(const LevelTables& levels, const SideFormat& for
   const int bits = format.bands[band].bits;
   const LevelTable& table = levels.at(format.grid, bits);
   const int code = code_at<key>(codes, padded, format.bands[band].n_dims, bits, token, dim - first);
+  int rank = code;
+  if (format.grid == Grid::kTrellis) {
+    const int along = key ? dim : token, place = along % 4;
+    const FourSubsets subsets =
+        side_subsets<key>(format, side, padded, key ? token : token - place, key ? dim - place : dim);
+    rank = trellis_place(code, bits) * kTrellisSubsets + subsets.at(place);
+  }
   const float scale = scale_number(format, scales, (format.scale_per_band ? band : 0) * padded + token);
-  return scale * table.unit * static_cast<float>(level_of(table, bits, code));
+  return scale * table.unit * static_cast<float>(level_of(table, rank));
 }
 
 RECALLD_LANE float key_number(const LevelTables& levels, const PageSlice& page, int head_dim, int token, int dim) {

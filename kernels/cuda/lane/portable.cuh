@@ -147,6 +147,16 @@ RECALLD_LANE T load(const void* from) {
 #endif
 }
 
+// Stores of aligned words.
+template <class T>
+RECALLD_LANE void store(void* to, const T& value) {
+#if defined(__CUDA_ARCH__)
+  *static_cast<T*>(to) = value;
+#else
+  memcpy(to, &value, sizeof value);
+#endif
+}
+
 struct alignas(8) Words2 {
   uint32_t word[2];
 };

@@ -52,7 +52,10 @@ HostState attend_by_warps(const AttendCase& problem, bool coded, int tiles_per_p
                                     memory.acc() + (i + 1) * head_dim);
           }
         };
-        const auto coded_attend = [](auto&&... a) { attend_coded(a...); };
+        const bool trellis = problem.spec.k.grid == Grid::kTrellis || problem.spec.v.grid == Grid::kTrellis;
+        const auto coded_attend = [trellis](auto&&... a) {
+          trellis ? attend_coded<true>(a...) : attend_coded<false>(a...);
+        };
         const auto plain_attend = [](auto&&... a) { attend_plain(a...); };
         if (!coded) {
           run(*std::make_unique<PlainMemory<8>>(), plain_attend);
@@ -121,10 +124,11 @@ INSTANTIATE_TEST_SUITE_P(HeadDims, LaneAttend, ::testing::Values(64, 80, 96, 128
 
 // One part alone rounds as the reference does, in the order it does.
 TEST(LaneAttendExact, OnePartOfOneTileIsTheReferenceToTheBit) {
-  for (const int bits : {4, 3, 2}) {
+  for (const int bits : {4, 3, 2, -4, -3, -2}) {  // negative: on the trellis grid
     CaseSpec spec;
     spec.head_dim = 128;
-    spec.k = spec.v = one_band(bits, 128);
+    spec.k = spec.v = one_band(std::abs(bits), 128);
+    spec.k.grid = spec.v.grid = bits < 0 ? Grid::kTrellis : Grid::kLloydMax;
     spec.page_tokens = {64};
     spec.n_group = 8;
     const AttendCase problem(spec);

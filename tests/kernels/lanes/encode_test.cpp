@@ -31,14 +31,21 @@ EncodeArgs args_of(const EncodeSpec& spec) {
   args.head_dim = spec.head_dim;
   args.sign = spec.flips == nullptr ? nullptr : spec.flips->sign;
   args.books = codebooks();
+  args.search = search_tables();
   return args;
 }
 
 void encode_by_warps(const EncodeSpec& spec, const EncodeJob& job) {
   const EncodeArgs args = args_of(spec);
-  const auto memory = std::make_unique<EncodeMemory<8>>();
-  for (int stripe = job.first / kStripe; stripe <= (job.first + job.n_rows - 1) / kStripe; ++stripe)
-    run_warps(1, [&](EmulatedWarp& warp) { encode_stripe(warp, args, job, stripe, *memory); });
+  const auto run = [&](auto memory) {
+    for (int stripe = job.first / kStripe; stripe <= (job.first + job.n_rows - 1) / kStripe; ++stripe)
+      run_warps(1, [&](EmulatedWarp& warp) { encode_stripe(warp, args, job, stripe, *memory); });
+  };
+  // Other sides are coded by this kernel, too, where they stand beside one on the trellis grid.
+  if (spec.format.grid == Grid::kTrellis || spec.head_dim == 96)
+    run(std::make_unique<EncodeMemory<8, true>>());
+  else
+    run(std::make_unique<EncodeMemory<8, false>>());
 }
 
 EncodeJob job_of(const std::vector<float>& rows, int stride, int n, const std::vector<uint16_t>& mean, int side,

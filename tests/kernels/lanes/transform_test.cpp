@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cuda/lane/page_number.cuh"
-#include "kernels/decode.h"
+#include "kernels/reference/page_reader.h"
 #include "kernels/rope.h"
 #include "kernels/transform.h"
 #include "tests/cuda/cases.h"
@@ -74,14 +74,11 @@ TEST(LaneTransform, PagesDecodeToTheReferencesNumbers) {
     for (size_t i = 0; i < formats.size(); ++i) {
       const int n = static_cast<int>(1 + i * 17 % 70);
       const CasePage page(random, n, dim, formats[i], formats[(i + 3) % formats.size()], i % 2 == 0);
-      std::vector<float> keys(static_cast<size_t>(n * dim)), values(keys.size());
-      decode_keys(page.slice, dim, keys.data(), static_cast<size_t>(dim));
-      decode_values(page.slice, dim, values.data(), static_cast<size_t>(dim));
+      const reference::PageReader expected(page.slice, dim);
       for (int token = 0; token < n; ++token)
         for (int j = 0; j < dim; ++j) {
-          const auto at = static_cast<size_t>(token * dim + j);
-          ASSERT_EQ(keys[at], key_number(levels, page.slice, dim, token, j)) << name_of(formats[i]);
-          ASSERT_EQ(values[at], value_number(levels, page.slice, dim, token, j));
+          ASSERT_EQ(expected.k(token, j), key_number(levels, page.slice, dim, token, j)) << name_of(formats[i]);
+          ASSERT_EQ(expected.v(token, j), value_number(levels, page.slice, dim, token, j));
         }
     }
   }
