@@ -4,8 +4,8 @@
 // of them a number may take is decided by the codes of the four dims before it, so that a code says which of the two
 // (the path bit, its highest) and which level within (its lower bits). The subsets of one pair are interleaved, so a
 // number has a grid of 2^bits levels to choose from, but the choice moves the grids of the dims after: a search over
-// all paths finds rows closer to x than any rounding number by number does. At 2, 3, 4 bits the squared error is .74,
-// .69, .67 of the Lloyd-Max quantizer's. (Ungerboeck, IEEE Trans. Inf. Theory 1982; Marcellin and Fischer, IEEE Trans.
+// all paths finds rows closer to x than any rounding number by number does. At 2, 3, 4 bits the squared error is .73,
+// .68, .67 of the Lloyd-Max quantizer's. (Ungerboeck, IEEE Trans. Inf. Theory 1982; Marcellin and Fischer, IEEE Trans.
 // Commun. 1990: trellis codes with doubled alphabets.)
 //
 // The code is the feedforward form of Ungerboeck's of 16 states (parity checks 23, 04 octal): with u_j the path bit of
