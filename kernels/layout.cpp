@@ -83,10 +83,10 @@ InBand find_band(const SideFormat& format, int padded, int dim) {
   return {place.code_offset, format.bands[band].bits, format.bands[band].n_dims, dim - place.first_dim};
 }
 
-// upper: the non-negative half of the levels, ascending. The unit is the one of least distortion for N(0,1) among those
-// that put the exact levels' nearest integers at these.
+// Levels alone. upper: the non-negative half of them, ascending. The unit is the one of least distortion for N(0,1)
+// among those that put the exact levels' nearest integers at these.
 template <int n>
-constexpr Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
+constexpr Codebook antisymmetric_levels(int bits, float unit, const int (&upper)[n]) {
   Codebook book;
   book.bits = bits;
   book.unit = unit;
@@ -94,25 +94,28 @@ constexpr Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
     book.levels[n + i] = static_cast<int8_t>(upper[i]);
     book.levels[n - 1 - i] = static_cast<int8_t>(-upper[i]);
   }
-  for (int i = 0; i + 1 < 2 * n; ++i)
-    book.boundaries[i] = 0.5F * static_cast<float>(book.levels[i] + book.levels[i + 1]) * unit;
   return book;
 }
 
-// As antisymmetric(), with the boundaries of each subset of a trellis.
+// Between the values of two levels.
+constexpr float midpoint(const Codebook& book, int one, int other) {
+  return 0.5F * static_cast<float>(book.levels[one] + book.levels[other]) * book.unit;
+}
+
+template <int n>
+constexpr Codebook antisymmetric(int bits, float unit, const int (&upper)[n]) {
+  Codebook book = antisymmetric_levels(bits, unit, upper);
+  for (int i = 0; i + 1 < 2 * n; ++i) book.boundaries[i] = midpoint(book, i, i + 1);
+  return book;
+}
+
+// With the boundaries of each subset of a trellis.
 template <int n>
 constexpr Codebook of_trellis(int bits, float unit, const int (&upper)[n]) {
-  Codebook book;
-  book.bits = bits;
-  book.unit = unit;
-  for (int i = 0; i < n; ++i) {
-    book.levels[n + i] = static_cast<int8_t>(upper[i]);
-    book.levels[n - 1 - i] = static_cast<int8_t>(-upper[i]);
-  }
+  Codebook book = antisymmetric_levels(bits, unit, upper);
   for (int subset = 0; subset < kTrellisSubsets; ++subset)
     for (int rank = subset; rank + kTrellisSubsets < 2 * n; rank += kTrellisSubsets)
-      book.boundaries[7 * subset + rank / kTrellisSubsets] =
-          0.5F * static_cast<float>(book.levels[rank] + book.levels[rank + kTrellisSubsets]) * unit;
+      book.boundaries[7 * subset + rank / kTrellisSubsets] = midpoint(book, rank, rank + kTrellisSubsets);
   return book;
 }
 
